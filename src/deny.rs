@@ -1,0 +1,179 @@
+//! The words for every end: one enum, one table.
+//!
+//! A reason is the same word in the HTTP response, the Close frame, the log line, the metric label and the docs.
+//! `wsgate reasons` prints this table and `docs/reasons.md` is generated from it. Nothing here decides anything.
+
+use std::fmt;
+
+/// Whose doing a refusal or an end was, for the operator who has to look for the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What the client sent, or did not send.
+    Client,
+    /// The backend behind the gateway.
+    Upstream,
+    /// A bound that the operator set was reached.
+    Limit,
+    /// The operator's own act: a drain, a reload, a kick.
+    Operator,
+    /// The gateway itself.
+    Gateway,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Client => "client",
+            Fault::Upstream => "upstream",
+            Fault::Limit => "limit",
+            Fault::Operator => "operator",
+            Fault::Gateway => "gateway",
+        })
+    }
+}
+
+/// Everything that the table says of one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The one word: metric label, log field, Close reason, first word of the response body.
+    pub label: &'static str,
+    /// HTTP status before the 101; none where it can only happen in a session.
+    pub status: Option<u16>,
+    /// WebSocket close code after the 101 (RFC 6455 s7.4); none where it can only happen before, or nobody is left to tell.
+    pub close: Option<u16>,
+    /// Whose doing it was.
+    pub fault: Fault,
+    /// One sentence for a person.
+    pub sentence: &'static str,
+}
+
+macro_rules! reasons {
+    ($($variant:ident $label:literal $status:tt $close:tt $fault:ident $sentence:literal;)*) => {
+        /// Why a handshake was refused or a session was ended. Never matched with `_`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Deny {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl Deny {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Deny] = &[$(Deny::$variant),*];
+
+            /// This reason's row.
+            #[must_use]
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Deny::$variant => Row {
+                        label: $label,
+                        status: reasons!(@code $status),
+                        close: reasons!(@code $close),
+                        fault: Fault::$fault,
+                        sentence: $sentence,
+                    },)*
+                }
+            }
+        }
+    };
+    (@code -) => { None };
+    (@code $code:literal) => { Some($code) };
+}
+
+reasons! {
+    NotWebsocket      "not_websocket"      426 -    Client   "the request does not ask for a WebSocket of version 13";
+    BadHandshake      "bad_handshake"      400 -    Client   "the opening handshake is malformed or ambiguous";
+    HandshakeTimeout  "handshake_timeout"  408 -    Client   "TLS or the request head did not arrive in time";
+    NoRoute           "no_route"           404 -    Client   "no route has this host and path";
+    OriginMissing     "origin_missing"     403 4003 Client   "the route wants an Origin and there is none";
+    OriginForbidden   "origin_forbidden"   403 4003 Client   "the Origin is not on the route's list";
+    TokenMissing      "token_missing"      403 4001 Client   "the route wants a token and there is none";
+    TokenInvalid      "token_invalid"      403 4001 Client   "the token is malformed, or its signature or a claim does not hold";
+    TokenExpired      "token_expired"      403 4001 Client   "the token's lifetime is over";
+    TokenForbidden    "token_forbidden"    403 4003 Client   "the token's claims do not allow this route";
+    TokenRevoked      "token_revoked"      403 4001 Operator "the token was revoked";
+    HandshakeRate     "handshake_rate"     429 4029 Limit    "too many handshakes from this address";
+    IpCap             "ip_cap"             429 4029 Limit    "too many connections from this address";
+    SubjectCap        "subject_cap"        429 4029 Limit    "too many connections of this subject";
+    RouteCap          "route_cap"          503 1013 Limit    "the route holds all the connections it may";
+    TotalCap          "total_cap"          503 1013 Limit    "the gateway holds all the connections it may";
+    MessageRate       "message_rate"       -   4029 Limit    "too many messages on this connection";
+    ControlRate       "control_rate"       -   4029 Limit    "too many control frames on this connection";
+    MessageTooBig     "message_too_big"    -   1009 Client   "a message is larger than the route allows";
+    BadFrame          "bad_frame"          -   1002 Client   "a frame breaks RFC 6455";
+    UpstreamConnect   "upstream_connect"   502 1014 Upstream "no connection to the upstream could be made";
+    UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream did not answer with a valid 101";
+    UpstreamTimeout   "upstream_timeout"   504 1014 Upstream "the upstream did not answer in time";
+    UpstreamLost      "upstream_lost"      -   1014 Upstream "the upstream's connection ended without a Close";
+    ClientLost        "client_lost"        499 -    Client   "the client's connection ended without a Close";
+    IdleTimeout       "idle_timeout"       -   1001 Client   "nothing was received for the idle timeout, or a ping stayed unanswered";
+    LifetimeOver      "lifetime_over"      -   1001 Operator "the session is as old as the route lets one be";
+    SlowConsumer      "slow_consumer"      -   1008 Client   "the receiver did not take its messages in time";
+    Draining          "draining"           503 1012 Operator "the gateway is shutting down";
+    PolicyChanged     "policy_changed"     -   1008 Operator "the configuration changed and no longer allows this session";
+    Kicked            "kicked"             -   1008 Operator "an operator ended this session";
+    Internal          "internal"           500 1011 Gateway  "the gateway failed; this is a bug";
+}
+
+impl Deny {
+    /// The one word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
+    #[must_use]
+    pub const fn reserved(self) -> bool {
+        matches!(
+            self,
+            Deny::TokenForbidden
+                | Deny::TokenRevoked
+                | Deny::ControlRate
+                | Deny::LifetimeOver
+                | Deny::SlowConsumer
+                | Deny::PolicyChanged
+                | Deny::Kicked
+        )
+    }
+
+    /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.
+    #[must_use]
+    pub const fn about_token(self) -> bool {
+        matches!(self, Deny::TokenMissing | Deny::TokenInvalid | Deny::TokenExpired | Deny::TokenRevoked)
+    }
+}
+
+impl fmt::Display for Deny {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_label_is_one_lower_case_word_and_unique() {
+        let mut seen = HashSet::new();
+        for deny in Deny::ALL {
+            let label = deny.label();
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{label}");
+            assert!(seen.insert(label), "{label} stands twice");
+        }
+        assert_eq!(seen.len(), 32);
+    }
+
+    #[test]
+    fn a_label_fits_the_reason_of_a_close_frame() {
+        // RFC 6455 s5.5: a control frame's payload is at most 125 bytes, two of them the code.
+        assert!(Deny::ALL.iter().all(|d| d.label().len() <= 123));
+    }
+
+    #[test]
+    fn close_codes_may_stand_on_the_wire() {
+        for code in Deny::ALL.iter().filter_map(|d| d.row().close) {
+            assert!(matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999), "{code}");
+        }
+    }
+}

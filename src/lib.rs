@@ -1,0 +1,12 @@
+//! wsgate: a WebSocket security gateway.
+//!
+//! The modules stand in the order in which they build on each other; a file uses only what stands above it, and siblings.
+//! `docs/architecture.md` tells the way of one connection through them.
+
+pub mod deny;
+pub mod now;
+
+pub mod config;
+pub mod material;
+
+pub mod policy;
