@@ -1,0 +1,1 @@
+//! Decisions, pure: no socket, no clock, no file, no log. What a handshake needs to know is an argument, the answer is a value.
