@@ -32,6 +32,55 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Which way bytes flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client: masked frames.
+    ToUpstream,
+    /// From the upstream: frames in the clear.
+    ToClient,
+}
+
+impl Direction {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Direction; 2] = [Direction::ToUpstream, Direction::ToClient];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Direction::ToUpstream => "to_upstream",
+            Direction::ToClient => "to_client",
+        }
+    }
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client closed, or was lost, or broke a rule.
+    Client,
+    /// The upstream closed, or was lost, or broke a rule.
+    Upstream,
+    /// The gateway: a limit, a deadline, a drain.
+    Gateway,
+}
+
+impl Side {
+    /// All, in the order of their numbers.
+    pub const ALL: [Side; 3] = [Side::Client, Side::Upstream, Side::Gateway];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Upstream => "upstream",
+            Side::Gateway => "gateway",
+        }
+    }
+}
+
 /// Everything that the table says of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
