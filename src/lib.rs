@@ -10,3 +10,6 @@ pub mod config;
 pub mod material;
 
 pub mod policy;
+
+pub mod session;
+pub mod stream;

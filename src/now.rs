@@ -46,6 +46,13 @@ impl Clock {
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
+    /// When a timer has to ring for the moment `mono` on this clock.
+    #[must_use]
+    pub fn instant(&self, mono: u64) -> Instant {
+        let from_start = Duration::from_millis(mono.saturating_sub(self.ahead.load(Ordering::Relaxed)));
+        self.start.checked_add(from_start).unwrap_or(self.start)
+    }
+
     /// Moves both clocks ahead, for every holder of this clock. For tests; running timers do not notice by themselves.
     pub fn advance(&self, by: Duration) {
         self.ahead.fetch_add(millis(by), Ordering::Relaxed);

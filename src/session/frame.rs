@@ -251,10 +251,9 @@ fn check_close(payload: &[u8], clear: &[u8; MAX_CONTROL_PAYLOAD]) -> Result<(), 
     Ok(())
 }
 
-/// A control frame of our own, as it goes out in `direction`: masked towards the upstream (RFC 6455 s5.3), with a key of
-/// zeros, for what is masked holds nothing that a client could have chosen.
+/// A control frame of our own. `mask` is given towards the upstream, and is to be unpredictable (RFC 6455 s5.3).
 #[must_use]
-pub fn control(direction: Direction, kind: Control, payload: &[u8]) -> Vec<u8> {
+pub fn control(kind: Control, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let payload = &payload[..payload.len().min(MAX_CONTROL_PAYLOAD)];
     let opcode = match kind {
         Control::Close => 8,
@@ -264,19 +263,25 @@ pub fn control(direction: Direction, kind: Control, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(6 + payload.len());
     // At most 125, see above.
     let length = payload.len() as u8;
-    match direction {
-        Direction::ToClient => frame.extend([0x80 | opcode, length]),
-        Direction::ToUpstream => frame.extend([0x80 | opcode, 0x80 | length, 0, 0, 0, 0]),
+    match mask {
+        None => {
+            frame.extend([0x80 | opcode, length]);
+            frame.extend_from_slice(payload);
+        }
+        Some(mask) => {
+            frame.extend([0x80 | opcode, 0x80 | length]);
+            frame.extend(mask);
+            frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        }
     }
-    frame.extend_from_slice(payload);
     frame
 }
 
 /// A Close frame with a code and a reason.
 #[must_use]
-pub fn close(direction: Direction, code: u16, reason: &str) -> Vec<u8> {
+pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + reason.len());
     payload.extend(code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
-    control(direction, Control::Close, &payload)
+    control(Control::Close, &payload, mask)
 }
