@@ -204,7 +204,7 @@ impl Session {
 
     fn pong_is_overdue(&mut self, now: u64) -> bool {
         let Some(pinged) = self.pinged else { return false };
-        if self.up.heard() > pinged || !self.up.is_reading() {
+        if !self.up.awaits_pong() || self.up.heard() > pinged || !self.up.is_reading() {
             self.pinged = None;
             return false;
         }
@@ -219,7 +219,7 @@ impl Session {
     }
 
     /// The next moment at which something has to happen by itself.
-    fn due(&self) -> u64 {
+    fn due(&self, now: u64) -> u64 {
         if let Some(deadline) = self.deadline {
             return deadline;
         }
@@ -227,7 +227,8 @@ impl Session {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
             None => self.ping_at(),
         };
-        let turn = self.up.waits_until().unwrap_or(u64::MAX);
+        // A turn that has come and was not taken waits for the receiver, not for the clock.
+        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
         self.idle_at().min(self.expires.unwrap_or(u64::MAX)).min(ping).min(turn)
     }
 
@@ -235,7 +236,8 @@ impl Session {
     /// that a message, which moves the idle deadline, need not touch it.
     fn arm(&mut self, cx: &mut Context<'_>) {
         loop {
-            let due = self.due();
+            let now = self.exit.now();
+            let due = self.due(now);
             if self.timer.is_none() || due < self.timer_at {
                 self.timer_at = due;
                 self.timer = Some(Box::pin(sleep_until(self.exit.instant(due).into())));

@@ -6,16 +6,8 @@
 use super::frame::{self, Control, Frames, Seen, Violation};
 use crate::config::OnExcess;
 use crate::deny::{Deny, Direction};
-use crate::policy::bucket::{self, Bucket, Limit, Verdict};
-
-/// A message limit as a session obeys it.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageLimit {
-    /// The bucket's rate and burst.
-    pub limit: Limit,
-    /// What happens beyond the burst.
-    pub on_excess: OnExcess,
-}
+use crate::policy::bucket::{self, Bucket, Verdict};
+use crate::policy::route::MessageLimit;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -151,6 +151,12 @@ impl Pump {
         self.judge.expect_pong(payload);
     }
 
+    /// Whether our own ping is still unanswered.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        self.judge.awaits_pong()
+    }
+
     /// Nobody hears this direction any more: what waits is thrown away.
     pub fn abandon_receiver(&mut self) {
         self.farewell = Farewell::Said;
