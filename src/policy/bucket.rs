@@ -71,7 +71,6 @@ impl Bucket {
 
     /// What one hit would get, and the bucket as it would be afterwards; unchanged by a rejection.
     #[inline]
-    #[must_use]
     pub fn judge(self, limit: &Limit, now_ms: u64) -> (Verdict, Bucket) {
         let ms = elapsed(self.last, now_ms);
         let excess = self.excess_after(limit.rate, ms);

@@ -104,6 +104,21 @@ fn a_session_that_delays_rejects_nothing_and_keeps_the_rate() {
 }
 
 #[test]
+fn a_bucket_is_drained_when_its_hit_is_paid_and_no_earlier() {
+    let rate = "1r/s".parse().unwrap();
+    assert_eq!([0, 999, 1000, 1001].map(|now| Bucket::new(0).is_drained(rate, now)), [false, false, true, true]);
+}
+
+#[test]
+fn the_largest_burst_at_the_lowest_rate_waits_exactly() {
+    let limit = limit("1/day", u64::from(u32::MAX), 0);
+    let owing = Bucket { excess: limit.burst - 1000, last: 0 };
+    let eleven_million_years = u64::from(u32::MAX) * 86_400_000;
+    assert_eq!(owing.judge(&limit, 0).0, Verdict::Wait(eleven_million_years));
+    assert_eq!(owing.judge(&limit, eleven_million_years / 2).0, Verdict::Wait(eleven_million_years.div_ceil(2)));
+}
+
+#[test]
 fn a_bucket_is_two_words() {
     assert_eq!(size_of::<Bucket>(), 16);
 }
