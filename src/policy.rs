@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod cap;
 pub mod client_ip;
 pub mod compile;
+pub mod forward;
 pub mod origin;
 pub mod request;
 pub mod route;
@@ -25,17 +26,17 @@ use crate::deny::Deny;
 use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
 use request::Opening;
-use route::Route;
+use route::{Matcher, Route};
 use token::Identity;
-use zone::{Hit, KeyHasher, Outcome, Zone};
+use zone::{Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
 pub struct Policy {
     /// In the order of the file, which is the order of the metrics.
     pub routes: Vec<Arc<Route>>,
-    /// The same, the most particular first.
-    ranked: Vec<Arc<Route>>,
+    /// Every host and path that leads to one of them, the most particular first.
+    ranked: Vec<(Matcher, Arc<Route>)>,
     /// The cap over all routes.
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
@@ -132,8 +133,8 @@ impl Policy {
     /// Whether a session may be opened.
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
-        let route = self.ranked.iter().find(|route| route.matcher.matches(&ask.opening.host, &ask.opening.path));
-        let Some(route) = route else {
+        let Opening { host, path } = ask.opening;
+        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision = Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
@@ -166,19 +167,17 @@ impl Policy {
         let hit = Hit {
             zone: &handshakes.zone,
             key: self.keys.of_ip(client),
-            limit: &handshakes.limit,
+            burst: handshakes.burst,
+            delay: handshakes.delay,
             dry_run: handshakes.dry_run,
         };
-        let admitted = zone::admit(&[hit], now.mono);
-        *dry_run = !admitted.dry_run_refused.is_empty();
-        match admitted.outcome {
-            Outcome::Admitted { wait_ms } => Ok(wait_ms),
-            Outcome::Refused { retry_ms, zone_full, .. } => Err(Denial {
-                status: handshakes.status,
-                retry_after: Some(retry_ms.div_ceil(1000).max(1)),
-                ..Denial::new(Deny::HandshakeRate, if zone_full { "the zone is full" } else { "over rate and burst" })
-            }),
-        }
+        let outcome = zone::admit(&[hit], now.mono);
+        *dry_run = !outcome.dry_runs.is_empty();
+        outcome.answer.map_err(|refusal| Denial {
+            status: handshakes.status,
+            retry_after: Some(refusal.retry_ms.div_ceil(1000).max(1)),
+            ..Denial::new(Deny::HandshakeRate, if refusal.zone_full { "the zone is full" } else { "over rate and burst" })
+        })
     }
 
     fn take_slots(

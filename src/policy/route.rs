@@ -20,8 +20,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in [`super::Policy::routes`], and among the metrics.
     pub index: usize,
-    /// Whom it is for.
-    pub matcher: Matcher,
+    /// Its path, as [`Matcher::path`].
+    pub path: String,
     /// Where it leads.
     pub target: Target,
     /// Whether a 4xx of the upstream reaches the client as such.
@@ -58,8 +58,10 @@ pub struct TokenRule {
 pub struct HandshakeLimit {
     /// Where the buckets are.
     pub zone: Arc<Zone>,
-    /// Rate, burst and delay.
-    pub limit: Limit,
+    /// Units beyond the rate that are let in.
+    pub burst: u64,
+    /// Units of the burst that do not wait; `u64::MAX`: all (`nodelay`).
+    pub delay: u64,
     /// Counted, never refused.
     pub dry_run: bool,
     /// The status of a refusal.
