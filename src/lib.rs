@@ -10,3 +10,9 @@ pub mod config;
 pub mod material;
 
 pub mod policy;
+
+pub mod access_log;
+pub mod metrics;
+pub mod session;
+
+pub mod admin;

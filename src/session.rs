@@ -1,0 +1,3 @@
+//! What lives after the 101.
+
+pub mod live;
