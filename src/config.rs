@@ -3,8 +3,14 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+pub mod file;
+mod parse;
+mod place;
 pub mod problem;
+mod report;
+mod schema;
 pub mod value;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +20,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use parse::parse;
+pub use problem::Problem;
+pub use report::Report;
+pub use schema::schema;
 use value::{Algorithm, OneOrMany, Origins, Rate, Secret, Size, Source, TokenFrom};
 
 /// The whole file.
