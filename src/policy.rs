@@ -1,3 +1,5 @@
 //! Decisions, pure: no socket, no clock, no file, no log. What a handshake needs to know is an argument, the answer is a value.
 
 pub mod bucket;
+pub mod key;
+pub mod zone;
