@@ -75,7 +75,7 @@ impl Bucket {
         let ms = elapsed(self.last, now_ms);
         let excess = self.excess_after(limit.rate, ms);
         if excess > limit.burst {
-            let retry_ms = self.ms_until_let_in(limit).saturating_sub(ms);
+            let retry_ms = self.ms_until_let_in(limit.rate, limit.burst).saturating_sub(ms);
             return (Verdict::Reject { retry_ms }, self);
         }
         // Without elapsed time `last` stays, so that a hit from behind makes no millisecond count twice.
@@ -97,11 +97,12 @@ impl Bucket {
         self.excess.saturating_add(Rate::ONE).saturating_sub(drained(rate, ms))
     }
 
-    /// The least number of milliseconds after `last` at which a hit is within the burst.
-    fn ms_until_let_in(self, limit: &Limit) -> u64 {
-        let due = self.excess.saturating_add(Rate::ONE).saturating_sub(limit.burst);
-        let floor = scale(due, limit.rate.period_ms, limit.rate.units);
-        floor.saturating_add(u64::from(drained(limit.rate, floor) < due))
+    /// The least number of milliseconds after `last` at which a hit is within the burst; with a burst of 0, at which
+    /// the bucket is drained.
+    pub(super) fn ms_until_let_in(self, rate: Rate, burst: u64) -> u64 {
+        let due = self.excess.saturating_add(Rate::ONE).saturating_sub(burst);
+        let floor = scale(due, rate.period_ms, rate.units);
+        floor.saturating_add(u64::from(drained(rate, floor) < due))
     }
 }
 
