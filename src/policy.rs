@@ -1,1 +1,3 @@
 //! Decisions, pure: no socket, no clock, no file, no log. What a handshake needs to know is an argument, the answer is a value.
+
+pub mod token;
