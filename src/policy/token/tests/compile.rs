@@ -210,6 +210,8 @@ fn a_key_that_can_not_sign_is_named() {
         let error = encoding_key(algorithm, material).unwrap_err();
         assert!(error.contains(what), "`{error}` does not say `{what}`");
     }
+    let public_in_disguise = String::from_utf8_lossy(pem!("rsa.pkcs1.pub.pem")).replace("PUBLIC", "PRIVATE");
+    assert!(encoding_key(RS256, public_in_disguise.as_bytes()).unwrap_err().contains("not for RS256"));
     let rsa = encoding_key(RS256, pem!("rsa.pem")).unwrap();
     assert!(mint(HS256, &rsa, None, good().as_object().unwrap()).is_err());
 }
