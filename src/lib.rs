@@ -12,6 +12,7 @@ pub mod material;
 pub mod policy;
 
 pub mod access_log;
+pub mod books;
 pub mod metrics;
 pub mod session;
 pub mod stream;
