@@ -4,4 +4,5 @@ pub mod bucket;
 pub mod cap;
 pub mod client_ip;
 pub mod key;
+pub mod origin;
 pub mod zone;
