@@ -48,6 +48,12 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Report> {
         if !struck.contains(&problem.path) {
             problems.push(problem);
         }
+        if let Some(Step::Key(key)) = steps.last()
+            && let Some(meant) = wording::meant(key, error.message())
+        {
+            // One mistake, one problem: what was misspelt is not missing too.
+            struck.insert(format!("{}{meant}", path.strip_suffix(key).unwrap_or_default()));
+        }
         struck.insert(path);
         if !strike(&mut left, &steps) {
             break;

@@ -58,20 +58,26 @@ fn collect_secrets(value: &Spanned<DeValue>, secret: bool, found: &mut Vec<Range
     }
 }
 
-/// From where on a line of a file that is no TOML must not be printed: there nobody knows where a value ends.
+/// From where on a line of a file that is no TOML must not be printed: there nobody knows where a value ends, nor what a
+/// line without a key belongs to.
 pub(super) fn of_secret_in_line(line: &str) -> Option<usize> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let word = line.split(|c| !is_word(c)).find(|word| means_secret(word))?;
-    // `word` is a part of `line`, so this is the offset behind it.
-    let behind = word.as_ptr().addr() - line.as_ptr().addr() + word.len();
-    let value = line[behind..].trim_start_matches(['"', '\'', ' ', '\t', '=', ':']);
-    Some(line.len() - value.len())
+    if let Some(word) = line.split(|c| !is_word(c)).find(|word| means_secret(word)) {
+        // `word` is a part of `line`, so this is the offset behind it.
+        let behind = word.as_ptr().addr() - line.as_ptr().addr() + word.len();
+        let value = line[behind..].trim_start_matches(['"', '\'', ' ', '\t', '=', ':']);
+        return Some(line.len() - value.len());
+    }
+    let (key, _) = line.split_once('=')?;
+    let letters: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    (letters.is_empty() || means_secret(&letters)).then_some(key.len() + 1)
 }
 
-/// `secret`, and what one types instead of it: `secrets`, `secert`, `jwt_secret`, `SECRET`.
+/// `secret`, what one types instead of it (`secrets`, `secert`, `jwt_secret`), and other words for the same.
 fn means_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    key.contains("secret") || strsim::normalized_damerau_levenshtein(&key, "secret") >= 0.6
+    ["secret", "passw", "passphrase", "hmac"].iter().any(|word| key.contains(word))
+        || strsim::normalized_damerau_levenshtein(&key, "secret") >= 0.6
 }
 
 #[cfg(test)]
@@ -130,7 +136,14 @@ rate = "1r/s"
 
     #[test]
     fn a_line_that_is_no_toml_is_cut_where_a_secret_may_begin() {
-        for line in ["secret = 'hunter2", "main = { secret: hunter2", "secert hunter2 = 1", "\"secret\"=hunter2"] {
+        for line in [
+            "secret = 'hunter2",
+            "main = { secret: hunter2",
+            "secert hunter2 = 1",
+            "\"secret\"=hunter2",
+            "sec[ret =hunter2",
+            "=hunter2",
+        ] {
             let at = of_secret_in_line(line).unwrap();
             assert!(line[at..].starts_with("hunter2"), "{line}");
         }

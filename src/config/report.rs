@@ -145,7 +145,9 @@ fn draw(line: &str, mark: &Range<usize>, hidden: &[Range<usize>]) -> (String, St
         if hidden.iter().any(|range| range.contains(&at)) {
             if !in_secret {
                 shown.push_str(SECRET);
-                let touched = hidden.iter().any(|range| range.start <= mark.start && mark.start < range.end);
+                let touched = hidden.iter().any(|range| {
+                    range.contains(&at) && range.start < mark.end.max(mark.start + 1) && mark.start < range.end
+                });
                 let _ = write!(carets, "{}", if touched { "^" } else { " " }.repeat(SECRET.len()));
             }
             in_secret = true;

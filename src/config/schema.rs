@@ -8,14 +8,15 @@ use super::Config;
 
 /// The schema as pretty JSON: descriptions and defaults are those of the types that read the file.
 pub fn schema() -> String {
-    let settings = SchemaSettings::draft07().with_transform(RecursiveTransform(without_null));
+    // Draft 7 is what the editors' TOML plug-ins know.
+    let settings = SchemaSettings::draft07().with_transform(RecursiveTransform(as_toml));
     let mut schema = settings.into_generator().into_root_schema_for::<Config>();
     schema.insert("title".into(), "wsgate's configuration".into());
     format!("{:#}", schema.to_value())
 }
 
 /// TOML has no null: a key is there or it is absent. So no type and no default may offer one.
-fn without_null(schema: &mut Schema) {
+fn as_toml(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [only] = types.as_slice() {
@@ -28,16 +29,16 @@ fn without_null(schema: &mut Schema) {
         if let [Value::Object(only)] = branches.as_slice() {
             let only = only.clone();
             schema.remove("anyOf");
-            for (key, value) in only {
-                // What the field says of itself stands above what its type says.
-                if schema.get(&key).is_none() {
-                    schema.insert(key, value);
-                }
-            }
+            // Draft 7 ignores what stands beside a `$ref`, and a description does.
+            schema.insert("allOf".into(), Value::Array(vec![Value::Object(only)]));
         }
     }
     if schema.get("default").is_some_and(Value::is_null) {
         schema.remove("default");
+    }
+    // Doc comments are wrapped for the source's width.
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }
 

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-pub use address::{address, networks};
+pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{header_size, positive, positive_option, refusal_status, share, token_status};
 pub use number::{Rate, Size};
 pub use source::{Secret, Source};
@@ -24,6 +24,8 @@ pub use time::{TimeText, duration, leeway, optional_duration};
 pub use word::{Algorithm, OneOrMany, Origins, TokenFrom};
 
 /// A value that an operator types as a text and, for some, as a bare integer.
+///
+/// An error is what is wrong in its first line, and what is allowed in a second; so it is for all values here.
 trait Typed: FromStr<Err = String> {
     /// What is allowed, to stand behind "expected".
     const EXPECTED: &'static str;

@@ -11,7 +11,7 @@ use super::problem::Problem;
 pub(super) fn of_serde(path: &str, key: &str, message: &str, found: Option<&DeValue>) -> Problem {
     if let Some(missing) = quoted_behind(message, "missing field ") {
         let path = if path.is_empty() { missing.to_owned() } else { format!("{path}.{missing}") };
-        return Problem::new(path, "missing: this key is needed");
+        return Problem::new(path, "this key is missing");
     }
     if let Some(allowed) = message.strip_prefix(&format!("unknown field `{key}`, expected ")) {
         return unknown(Problem::new(path, "unknown key"), key, allowed);
@@ -37,28 +37,38 @@ pub(super) fn of_serde(path: &str, key: &str, message: &str, found: Option<&DeVa
     if message == "wanted string or table" {
         return Problem::new(path, format!("wrong type: {}", found.map_or("another", kind))).help("allowed: a text");
     }
-    Problem::new(path, message)
+    match message.split_once('\n') {
+        Some((message, help)) => Problem::new(path, message).help(help),
+        None => Problem::new(path, message),
+    }
 }
 
-/// What the parser says of a file that is no TOML. An error behind one that broke the structure is mostly its echo, so
-/// only those are told that do not disturb what follows, and the first that does.
+/// The key that was meant by the unknown one that `message` is about.
+pub(super) fn meant<'m>(key: &str, message: &'m str) -> Option<&'m str> {
+    nearest(key, &words(message.strip_prefix(&format!("unknown field `{key}`, expected "))?))
+}
+
+/// What the parser says of a file that is no TOML. Errors behind one that broke the structure are mostly its echo, so only
+/// those are told that do not disturb what follows, up to the line of the first that does, and then that.
 pub(super) fn of_syntax(text: &str, mut errors: Vec<Error>) -> Vec<Problem> {
-    errors.sort_by_key(|error| error.span().map(|span| span.start));
-    let mut problems = Vec::new();
+    errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+    let mut problems: Vec<Problem> = Vec::new();
     for error in errors {
-        let here = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-        let is_bare_word = here.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+        let span = error.span().unwrap_or_default();
+        let here = text.get(span.clone()).unwrap_or_default();
+        let line = text.get(..span.start).unwrap_or_default().rfind('\n').map_or(0, |newline| newline + 1);
         let problem = match error.message() {
             "duplicate key" => Problem::new("", format!("`{here}` stands here a second time")).help(match here {
                 "listen" | "route" => format!("several are written as [[{here}]], each of them"),
                 _ => "leave one of the two".to_owned(),
             }),
             // The word is not repeated: it may be a secret.
-            message if is_bare_word && (message.starts_with("string values") || message.starts_with("invalid ")) => {
+            message if !here.is_empty() && is_of_a_bare_word(message) => {
                 Problem::new("", "a value that is no number, no true or false, and has no quotes")
                     .help("a text stands in quotes, as \"30s\"")
             }
             message => {
+                problems.retain(|earlier| earlier.span.as_ref().is_none_or(|span| span.start < line));
                 problems.push(Problem::new("", message).at(error.span()));
                 break;
             }
@@ -68,16 +78,30 @@ pub(super) fn of_syntax(text: &str, mut errors: Vec<Error>) -> Vec<Problem> {
     problems
 }
 
+/// What toml says of a value without quotes depends on its first letters: `t` is a boolean begun, `0` a number.
+fn is_of_a_bare_word(message: &str) -> bool {
+    let is_number = message.starts_with("invalid ") && !message.contains("string");
+    is_number || message.starts_with("string values must be quoted")
+}
+
 /// A word that is not one of `allowed`, which is serde's list: "`a`, `b`", "`a` or `b`" or "one of `a`, `b`".
 fn unknown(problem: Problem, word: &str, allowed: &str) -> Problem {
-    let allowed: Vec<_> = allowed.split('`').skip(1).step_by(2).collect();
-    let near = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
-    let nearest = allowed.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)));
-    let guess = match nearest {
-        Some(nearest) if near(nearest) >= 0.6 => format!("did you mean `{nearest}`?\n"),
-        _ => String::new(),
-    };
-    problem.help(format!("{guess}allowed: {}", allowed.join(", ")))
+    let allowed = words(allowed);
+    let guess = nearest(word, &allowed).map(|nearest| format!("did you mean `{nearest}`?\n"));
+    problem.help(format!("{}allowed: {}", guess.unwrap_or_default(), allowed.join(", ")))
+}
+
+/// What stands in backticks.
+fn words(list: &str) -> Vec<&str> {
+    list.split('`').skip(1).step_by(2).collect()
+}
+
+/// The most similar word, if it is similar at all.
+fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
+    let word = word.to_ascii_lowercase();
+    let near = |other: &str| strsim::normalized_damerau_levenshtein(&word, &other.to_ascii_lowercase());
+    let nearest = allowed.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)))?;
+    (near(nearest) >= 0.6).then_some(nearest)
 }
 
 fn quoted_behind<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {

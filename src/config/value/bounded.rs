@@ -8,7 +8,7 @@ use super::Size;
 /// Reads a count of at least 1.
 pub fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("a count of 0 lets nothing through: at least 1")),
+        0 => Err(D::Error::custom("0 lets nothing through\nat least 1")),
         count => Ok(count),
     }
 }
@@ -23,16 +23,16 @@ pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error
     let share = f64::deserialize(deserializer)?;
     // Written so that NaN, which TOML has, is refused too.
     if !(share > 0.0 && share <= 1.0) {
-        return Err(D::Error::custom(format!("`{share}` is no share: above 0 and at most 1, as 0.9")));
+        return Err(D::Error::custom(format!("`{share}` is no share\nabove 0 and at most 1, as 0.9")));
     }
     Ok(share)
 }
 
-/// Reads the largest head of a request: 8k, which browsers with cookies need, to 1m.
+/// Reads the largest head of a request: 8k, which browsers with cookies need, to 64k.
 pub fn header_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
     let size = Size::deserialize(deserializer)?;
-    if !(Size(8 << 10)..=Size(1 << 20)).contains(&size) {
-        return Err(D::Error::custom(format!("{} bytes are no limit for a head: from \"8k\" to \"1m\"", size.0)));
+    if !(Size(8 << 10)..=Size(64 << 10)).contains(&size) {
+        return Err(D::Error::custom(format!("{} bytes are no limit for a head\nfrom \"8k\" to \"64k\"", size.0)));
     }
     Ok(size)
 }
@@ -41,7 +41,7 @@ pub fn header_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D
 pub fn refusal_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     let status = u16::deserialize(deserializer)?;
     if !(400..=599).contains(&status) {
-        return Err(D::Error::custom(format!("{status} is no status of a refusal: from 400 to 599")));
+        return Err(D::Error::custom(format!("{status} is no status of a refusal\nfrom 400 to 599")));
     }
     Ok(status)
 }
@@ -50,6 +50,6 @@ pub fn refusal_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16,
 pub fn token_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     match u16::deserialize(deserializer)? {
         status @ (401 | 403) => Ok(status),
-        status => Err(D::Error::custom(format!("{status} is no status of a refused token: 401 or 403"))),
+        status => Err(D::Error::custom(format!("{status} is no status of a refused token\n401 or 403"))),
     }
 }

@@ -14,7 +14,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size: a number of bytes above 0, or one with k, m or g, as \"16k\"");
+        let wrong = || format!("`{text}` is no size\na number of bytes above 0, or one with k, m or g, as \"16k\"");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let scale: u64 = match &text[digits.len()..] {
             "" => 1,
@@ -78,7 +78,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is no rate: a whole number above 0 and a unit, \
+                "`{text}` is no rate\na whole number above 0 and a unit, \
                  as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\""
             )
         };

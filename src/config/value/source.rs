@@ -19,17 +19,17 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("http://") || text.starts_with("https://") {
-            return Err(format!("`{text}` is a URL; this version reads keys from `file:PATH` or `env:NAME` only"));
+            return Err(format!("`{text}` is a URL\nkeys are read from file:PATH or env:NAME only"));
         }
         match text.split_once(':') {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             _ if text.is_empty() || text == "env:" || text == "file:" => {
-                Err(format!("`{text}` names nothing: `file:PATH`, `env:NAME` or a path"))
+                Err(format!("`{text}` names nothing\nfile:PATH, env:NAME or a path"))
             }
             // A key pasted into the file looks like a path of many lines.
             _ if text.contains(['\n', '\r']) => {
-                Err("a key does not stand in this file: name where it does, as \"file:jwt.pub\"".into())
+                Err("a key does not stand in this file\nname where it does, as \"file:jwt.pub\"".into())
             }
             _ => Ok(Self::File(text.into())),
         }
@@ -54,7 +54,7 @@ impl FromStr for Secret {
         // The text may be the secret itself, typed by mistake: the message must not repeat it.
         match text.split_once(':') {
             Some(("env" | "file", name)) if !name.is_empty() && !name.contains(['\n', '\r']) => text.parse().map(Self),
-            _ => Err("a secret does not stand in this file: name where it does, \
+            _ => Err("a secret does not stand in this file\nname where it does, \
                       as \"env:JWT_SECRET\" or \"file:/run/secrets/jwt\""
                 .into()),
         }

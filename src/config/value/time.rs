@@ -21,7 +21,7 @@ impl FromStr for TimeText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no time: as \"500ms\", \"30s\", \"5m\", \"1h30m\" or \"1d\"");
+        let wrong = || format!("`{text}` is no time\nas \"500ms\", \"30s\", \"5m\", \"1h30m\" or \"1d\"");
         let mut units = UNITS.iter();
         let mut total_ms: u64 = 0;
         let mut rest = text;
@@ -75,7 +75,7 @@ pub mod duration {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let TimeText(time) = super::super::typed(deserializer)?;
         if time.is_zero() {
-            return Err(D::Error::custom("a time of zero: it must be above 0, as \"500ms\" or \"30s\""));
+            return Err(D::Error::custom("a time of zero\nit must be above 0, as \"500ms\" or \"30s\""));
         }
         Ok(time)
     }
@@ -117,7 +117,7 @@ pub mod leeway {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let TimeText(time) = super::super::typed(deserializer)?;
         if time > MOST {
-            return Err(D::Error::custom("a leeway of more than an hour: a token would outlive its `exp` by that"));
+            return Err(D::Error::custom("a leeway of more than an hour\na token would outlive its `exp` by that"));
         }
         Ok(time)
     }

@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let many = deserializer.deserialize_any(Words("a text or a list of texts"))?;
         if many.is_empty() {
-            return Err(D::Error::custom("the list is empty: leave the key out, or name at least one"));
+            return Err(D::Error::custom("the list is empty\nleave the key out, or name at least one"));
         }
         Ok(Self(many))
     }
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Origins {
             fn visit_str<E: Error>(self, text: &str) -> Result<Origins, E> {
                 match text {
                     "any" => Ok(Origins::Any),
-                    _ => Err(E::custom(format!("`{text}` stands alone: write [\"{text}\"], or the word \"any\""))),
+                    _ => Err(E::custom(format!("`{text}` stands alone\nwrite [\"{text}\"], or the word \"any\""))),
                 }
             }
 
@@ -149,7 +149,7 @@ impl FromStr for TokenFrom {
             ("subprotocol", "") if text == "subprotocol" => Ok(Self::Subprotocol),
             ("cookie", name) if is_cookie_name(name) => Ok(Self::Cookie(name.to_owned())),
             ("query", name) if is_parameter_name(name) => Ok(Self::Query(name.to_owned())),
-            _ => Err(format!("`{text}` is no place for a token: header, cookie:NAME, query:NAME or subprotocol")),
+            _ => Err(format!("`{text}` is no place for a token\nheader, cookie:NAME, query:NAME or subprotocol")),
         }
     }
 }

@@ -1,0 +1,192 @@
+//! `[[route]]`: what is let through, and on which terms.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{self, OneOrMany, Origins, Rate, Size, TokenFrom};
+use super::{five_seconds, ten_seconds, yes};
+
+/// `[[route]]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The route's name in logs and metrics. Default: host and path.
+    pub name: Option<String>,
+    /// Hosts: exact, or `*.example.com` for one or more labels. Default: any.
+    pub host: Option<OneOrMany>,
+    /// The path: a prefix of whole segments, so `/ws` is also `/ws/1` but not `/wsx`. The longest wins.
+    #[serde(default = "slash")]
+    pub path: String,
+    /// Whether `path` is the whole path instead of a prefix.
+    #[serde(default)]
+    pub exact: bool,
+    /// The backend: `http://`, `https://`, `ws://`, `wss://` or `unix:/path`. A path behind the host takes the place of
+    /// the route's path, as in nginx's `proxy_pass`.
+    pub upstream: String,
+    /// PEM file of the authorities that may sign the upstream's certificate. Default: the system's.
+    pub upstream_ca: Option<PathBuf>,
+    /// The `Host` that the upstream sees. Default: the client's.
+    pub upstream_host: Option<String>,
+    /// How long connecting to the upstream may take, TLS included.
+    #[serde(default = "five_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub connect_timeout: Duration,
+    /// How long the upstream's answer to the handshake may take.
+    #[serde(default = "ten_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub response_timeout: Duration,
+    /// Whether a 4xx of the upstream reaches the client as that status; everything else is 502.
+    #[serde(default = "yes")]
+    pub pass_upstream_errors: bool,
+    /// The `[jwt.NAME]` that a token must satisfy. Absent: no token is asked for.
+    pub jwt: Option<String>,
+    /// Where the token is looked for, in order: `header`, `cookie:NAME`, `query:NAME`, `subprotocol`.
+    #[serde(default = "from_header")]
+    pub token_from: Vec<TokenFrom>,
+    /// Whether the token goes to the upstream too.
+    #[serde(default)]
+    pub forward_token: bool,
+    /// The header in which the upstream gets the token's `sub`. What a client sent under that name is removed.
+    #[serde(default = "subject_header")]
+    pub subject_header: String,
+    /// The pages that may connect, as `https://app.example.com`, `https://*.example.com` or `null`; or `"any"`.
+    pub origins: Option<Origins>,
+    /// Whether clients without an Origin, which are no browsers, may connect although there is a list.
+    #[serde(default)]
+    pub allow_missing_origin: bool,
+    /// The rate of handshakes by client address, as nginx's `limit_req`.
+    pub handshakes: Option<Handshakes>,
+    /// The rate of messages from a client, on each connection.
+    pub messages: Option<Messages>,
+    /// How many sessions there may be at once.
+    pub connections: Option<Connections>,
+    /// The largest message from a client, over all its frames, as it stands on the wire.
+    #[serde(default = "one_mib")]
+    pub max_message_size: Size,
+    /// A session ends after this long without a byte from either side.
+    #[serde(default = "ten_minutes", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub idle_timeout: Duration,
+    /// Present: the gateway pings a client that was silent for this long.
+    #[serde(default, with = "value::optional_duration")]
+    #[schemars(with = "Option<value::TimeText>")]
+    pub ping_interval: Option<Duration>,
+    /// How long a pinged client may stay silent before its session ends.
+    #[serde(default = "twenty_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub ping_timeout: Duration,
+    /// How long a Close may wait for its answer.
+    #[serde(default = "five_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub close_timeout: Duration,
+}
+
+/// `handshakes = { .. }` of a route: a rate of its own, or a shared zone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handshakes {
+    /// A rate for this route alone.
+    pub rate: Option<Rate>,
+    /// A `[zone.NAME]`, shared with other routes.
+    pub zone: Option<String>,
+    /// How many handshakes beyond the rate are let in.
+    #[serde(default)]
+    pub burst: u32,
+    /// How many of the burst are let in at once; those beyond wait for their turn.
+    #[serde(default)]
+    pub delay: u32,
+    /// The whole burst is let in at once; nobody waits.
+    #[serde(default)]
+    pub nodelay: bool,
+    /// Counted and logged, never refused.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The status of a refusal.
+    #[serde(default = "too_many_requests", deserialize_with = "value::refusal_status")]
+    #[schemars(range(min = 400, max = 599))]
+    pub status: u16,
+}
+
+/// `messages = { .. }` of a route.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Messages {
+    /// The rate on one connection.
+    pub rate: Rate,
+    /// How many messages beyond the rate are let through at once.
+    #[serde(default)]
+    pub burst: u32,
+    /// What happens to a message beyond the burst.
+    #[serde(default)]
+    pub on_excess: OnExcess,
+}
+
+/// What happens to a message beyond the burst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExcess {
+    /// The session ends with 4029.
+    #[default]
+    Close,
+    /// The socket is not read until the rate allows it.
+    Delay,
+    /// The message is dropped, whole.
+    Drop,
+}
+
+/// `connections = { .. }` of a route.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connections {
+    /// Sessions at once on this route.
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
+    pub total: Option<usize>,
+    /// Sessions at once from one address (IPv6: one /64).
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
+    pub per_ip: Option<usize>,
+    /// Sessions at once of one subject.
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
+    pub per_subject: Option<usize>,
+    /// The share of `total` at which one warning is logged; above 0, at most 1.
+    #[serde(default = "nine_tenths", deserialize_with = "value::share")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
+    pub warn_at: f64,
+}
+
+fn twenty_seconds() -> Duration {
+    Duration::from_secs(20)
+}
+
+fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
+}
+
+fn one_mib() -> Size {
+    Size(1024 * 1024)
+}
+
+fn too_many_requests() -> u16 {
+    429
+}
+
+fn nine_tenths() -> f64 {
+    0.9
+}
+
+fn slash() -> String {
+    "/".to_owned()
+}
+
+fn subject_header() -> String {
+    "X-Auth-Subject".to_owned()
+}
+
+fn from_header() -> Vec<TokenFrom> {
+    vec![TokenFrom::Header]
+}
