@@ -32,8 +32,6 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
     let shared = &worker.shared;
     let metrics = &shared.books.metrics;
     loop {
-        // Reached, this bound leaves clients in the kernel's queue. It is never closed.
-        let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 metrics.accepted(index);
@@ -42,6 +40,8 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                     metrics.shed(index);
                     continue;
                 };
+                // Reached, this bound leaves further clients in the kernel's queue. It is never closed.
+                let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
                 let served = connection::serve(worker.clone(), Accepted { tcp, peer, listener: index });
                 tokio::task::spawn_local(async move {
                     served.await;

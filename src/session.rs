@@ -272,6 +272,13 @@ impl Future for Session {
         this.exit.register(cx.waker());
         this.check_deadlines(now);
         this.pump(cx, now);
+        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for.
+        if this.up.ignores_sender() && this.down.is_silent() {
+            let _ = Pin::new(&mut this.client).poll_shutdown(cx);
+        }
+        if this.down.ignores_sender() && this.up.is_silent() {
+            let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
+        }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);
         if late || (this.up.is_over() && this.down.is_over()) {
             if this.poll_shutdown(cx).is_ready() || late {

@@ -26,7 +26,7 @@ fn text() -> String {
 
 /// The table of `docs/reasons.md`, with what stands before and behind it.
 #[must_use]
-pub fn markdown() -> String {
+pub(super) fn markdown() -> String {
     let mut lines = String::from(INTRODUCTION);
     lines += "\n| reason | HTTP status before the 101 | close code after it | whose doing | meaning |\n|---|---|---|---|---|\n";
     for deny in Deny::ALL {

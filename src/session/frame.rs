@@ -95,6 +95,11 @@ impl Frames {
         }
     }
 
+    /// Lets messages of any size through from now on: once one was too big, the rest is only read to find the Close.
+    pub fn forget_max_message(&mut self) {
+        self.max_message = u64::MAX;
+    }
+
     /// Whether the stream stands between two frames, so that a control frame of our own may be put here.
     #[must_use]
     pub fn on_boundary(&self) -> bool {

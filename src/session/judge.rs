@@ -99,6 +99,12 @@ impl Judge {
         self.ping.is_some()
     }
 
+    /// After a violation: whether what follows is still frames, so that the sender's Close can be found among them.
+    pub fn survives(&mut self, violation: &Violation) -> bool {
+        self.frames.forget_max_message();
+        violation.deny != Deny::BadFrame
+    }
+
     /// How many of `input`'s first bytes may pass, and what comes then. `now` is [`crate::now::Now::mono`].
     #[inline]
     pub fn judge(&mut self, input: &[u8], now: u64, mode: Mode, tally: &mut Tally) -> (usize, Then) {

@@ -127,6 +127,18 @@ impl Pump {
         self.farewell != Farewell::NotYet
     }
 
+    /// Whether the sender broke the framing, so that its Close can't be found any more.
+    #[must_use]
+    pub fn ignores_sender(&self) -> bool {
+        self.sender == Sender::Ignored
+    }
+
+    /// Whether the receiver has got all that it will get.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.farewell == Farewell::Said && self.sent == self.judged && !self.unflushed
+    }
+
     /// Whether there is nothing left to do here.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -336,7 +348,12 @@ impl Pump {
                     return Some(Event::Closed(code));
                 }
                 Then::Violation(violation) => {
-                    self.sender = Sender::Ignored;
+                    if self.judge.survives(&violation) {
+                        self.kept.extend_from_slice(&wake.scratch[at..filled]);
+                        self.look_again = true;
+                    } else {
+                        self.sender = Sender::Ignored;
+                    }
                     return Some(Event::Violation(violation));
                 }
             }
