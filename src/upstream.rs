@@ -69,7 +69,10 @@ async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<St
     let failed = |why| move |_| Denial::new(Deny::UpstreamConnect, why);
     let (host, port) = match transport {
         Transport::Unix(path) => {
-            return UnixStream::connect(path).await.map(Stream::Unix).map_err(failed("the socket can't be connected to"));
+            return UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(failed("the socket can't be connected to"));
         }
         Transport::Tcp { host, port, .. } => (host, *port),
     };

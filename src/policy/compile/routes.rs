@@ -18,7 +18,11 @@ use crate::policy::target::{Target, Transport};
 use crate::policy::zone::Zone;
 
 /// The routes in the order of the file, and every host and path that leads to one of them.
-pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Vec<(Matcher, Arc<Route>)>) {
+pub(super) fn compile(
+    config: &Config,
+    named: &Named,
+    found: &mut Findings,
+) -> (Vec<Arc<Route>>, Vec<(Matcher, Arc<Route>)>) {
     let mut routes = Vec::new();
     let mut ranked = Vec::new();
     let mut names = HashMap::new();
@@ -27,10 +31,15 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
         let at = format!("route[{index}]");
         let name = name_of(typed);
         if name == "none" || name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
-            found.wrong(format!("{at}.name"), format!("`{name}` can't be a name"), "1 to 128 characters, and not `none`");
+            found.wrong(
+                format!("{at}.name"),
+                format!("`{name}` can't be a name"),
+                "1 to 128 characters, and not `none`",
+            );
         }
         let matchers = matchers(typed, &at, found);
-        let twice = matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        let twice =
+            matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
         if let Some((first, key)) = twice {
             let message = format!("route[{first}] has the same host and path");
             found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
@@ -46,7 +55,14 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
     (routes, ranked)
 }
 
-fn one(typed: &config::Route, index: usize, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<Route> {
+fn one(
+    typed: &config::Route,
+    index: usize,
+    name: &str,
+    at: &str,
+    named: &Named,
+    found: &mut Findings,
+) -> Option<Route> {
     let before = found.problems.len();
     let path = Matcher::new(Host::Any, &typed.path, typed.exact).ok()?.path;
     let target = target(typed, at, found);
@@ -99,7 +115,8 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
         }
     };
     let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
-    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?')) {
+    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?'))
+    {
         found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
     }
     if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
@@ -122,12 +139,20 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
         found.wrong(format!("{at}.subject_header"), message, "a name of your own, as X-Auth-Subject");
     }
     if typed.token_from.is_empty() {
-        found.wrong(format!("{at}.token_from"), "the list is empty", "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"");
+        found.wrong(
+            format!("{at}.token_from"),
+            "the list is empty",
+            "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"",
+        );
     }
     let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
     if from_cookie && typed.origins.is_none() {
         let help = "list the pages that may connect as `origins`, or say `origins = \"any\"` on purpose";
-        found.wrong(at, "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`", help);
+        found.wrong(
+            at,
+            "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`",
+            help,
+        );
     }
     let Some(verifier) = named.verifiers.get(name) else {
         if !named.typed_jwt.contains(name) {
@@ -148,8 +173,16 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
 /// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
 fn is_reserved(name: &HeaderName) -> bool {
     const NAMES: [&str; 10] = [
-        "host", "connection", "upgrade", "origin", "authorization", "cookie", "content-length", "transfer-encoding",
-        "forwarded", "te",
+        "host",
+        "connection",
+        "upgrade",
+        "origin",
+        "authorization",
+        "cookie",
+        "content-length",
+        "transfer-encoding",
+        "forwarded",
+        "te",
     ];
     let name = name.as_str();
     NAMES.contains(&name) || name.starts_with("sec-websocket-") || name.starts_with("x-forwarded-")
@@ -159,31 +192,54 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
     match &typed.origins {
         None => {
             if typed.allow_missing_origin {
-                found.wrong(format!("{at}.allow_missing_origin"), "there is no `origins` to make an exception from", "add `origins`, or remove it");
+                found.wrong(
+                    format!("{at}.allow_missing_origin"),
+                    "there is no `origins` to make an exception from",
+                    "add `origins`, or remove it",
+                );
             }
-            found.warn(at, "no Origin is looked at: a page anywhere can connect with its visitor's cookies", "add `origins`, or say `origins = \"any\"`");
+            found.warn(
+                at,
+                "no Origin is looked at: a page anywhere can connect with its visitor's cookies",
+                "add `origins`, or say `origins = \"any\"`",
+            );
             None
         }
         Some(TypedOrigins::Any) => Some(Origins::Any),
         Some(TypedOrigins::List(list)) => {
             if list.is_empty() {
-                found.wrong(format!("{at}.origins"), "the list is empty: nobody could connect", "list pages as \"https://app.example.com\", or say \"any\"");
+                found.wrong(
+                    format!("{at}.origins"),
+                    "the list is empty: nobody could connect",
+                    "list pages as \"https://app.example.com\", or say \"any\"",
+                );
             }
-            let parse = |(index, text): (usize, &String)| found.take(format!("{at}.origins[{index}]"), Pattern::parse(text));
+            let parse =
+                |(index, text): (usize, &String)| found.take(format!("{at}.origins[{index}]"), Pattern::parse(text));
             let patterns = list.iter().enumerate().filter_map(parse).collect();
             Some(Origins::List { patterns, allow_missing: typed.allow_missing_origin })
         }
     }
 }
 
-fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<HandshakeLimit> {
+fn handshakes(
+    typed: &config::Route,
+    name: &str,
+    at: &str,
+    named: &Named,
+    found: &mut Findings,
+) -> Option<HandshakeLimit> {
     let typed = typed.handshakes.as_ref()?;
     let at = format!("{at}.handshakes");
     if !(400..=599).contains(&typed.status) {
         found.wrong(format!("{at}.status"), format!("{} refuses nothing", typed.status), "a status from 400 to 599");
     }
     if typed.nodelay && typed.delay > 0 {
-        found.wrong(format!("{at}.delay"), "both delay and nodelay are given", "nodelay is a delay without end; keep one");
+        found.wrong(
+            format!("{at}.delay"),
+            "both delay and nodelay are given",
+            "nodelay is a delay without end; keep one",
+        );
     }
     let zone = match (&typed.rate, &typed.zone) {
         (Some(rate), None) => Arc::new(Zone::new(&format!("route {name}"), *rate, DEFAULT_ENTRIES)),
@@ -202,7 +258,11 @@ fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found:
             return None;
         }
         (None, None) => {
-            found.wrong(at, "neither rate nor zone is given", "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }");
+            found.wrong(
+                at,
+                "neither rate nor zone is given",
+                "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }",
+            );
             return None;
         }
     };
@@ -215,7 +275,9 @@ fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
     let Some(connections) = &typed.connections else { return Caps::default() };
     let at = format!("{at}.connections");
     check_warn_at(&format!("{at}.warn_at"), connections.warn_at, found);
-    for (key, value) in [("total", connections.total), ("per_ip", connections.per_ip), ("per_subject", connections.per_subject)] {
+    for (key, value) in
+        [("total", connections.total), ("per_ip", connections.per_ip), ("per_subject", connections.per_subject)]
+    {
         if value == Some(0) {
             found.wrong(format!("{at}.{key}"), "nobody could connect", "at least 1; leave it out for no cap");
         }
@@ -235,7 +297,11 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         found.wrong(format!("{at}.max_message_size"), "no message could pass", "a size as \"1m\"");
     }
     if typed.ping_interval.is_some_and(|interval| interval >= typed.idle_timeout) {
-        found.wrong(format!("{at}.ping_interval"), "the idle timeout comes first", "a time shorter than `idle_timeout`");
+        found.wrong(
+            format!("{at}.ping_interval"),
+            "the idle timeout comes first",
+            "a time shorter than `idle_timeout`",
+        );
     }
     Terms {
         messages: typed.messages.as_ref().map(message_limit),

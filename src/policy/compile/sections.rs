@@ -48,7 +48,8 @@ pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
     if config.route.is_empty() {
         found.wrong("route", "there is no route", "add [[route]] with path and upstream");
     }
-    let listeners = config.listen.iter().enumerate().map(|(at, listen)| (format!("listen[{at}].address"), listen.address));
+    let listeners =
+        config.listen.iter().enumerate().map(|(at, listen)| (format!("listen[{at}].address"), listen.address));
     let admin = config.admin.iter().map(|admin| ("admin.address".to_owned(), admin.address));
     let mut taken = HashMap::new();
     // Port 0 takes a free one each time.
@@ -63,7 +64,11 @@ pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
     }
 }
 
-pub(super) fn verifiers(config: &Config, material: &Material, found: &mut Findings) -> BTreeMap<String, (Arc<Verifier>, u16)> {
+pub(super) fn verifiers(
+    config: &Config,
+    material: &Material,
+    found: &mut Findings,
+) -> BTreeMap<String, (Arc<Verifier>, u16)> {
     let mut verifiers = BTreeMap::new();
     for (name, jwt) in &config.jwt {
         // Without its key the block is wrong already, and said to be.
@@ -87,7 +92,11 @@ pub(super) fn zones(config: &Config, found: &mut Findings) -> BTreeMap<String, A
     for (name, zone) in &config.zone {
         let entries = match (zone.entries, zone.size) {
             (Some(_), Some(_)) => {
-                found.wrong(format!("zone.{name}.size"), "both entries and size are given", "they say the same; keep one");
+                found.wrong(
+                    format!("zone.{name}.size"),
+                    "both entries and size are given",
+                    "they say the same; keep one",
+                );
                 continue;
             }
             (Some(entries), None) => entries as u64,
@@ -96,7 +105,11 @@ pub(super) fn zones(config: &Config, found: &mut Findings) -> BTreeMap<String, A
         };
         if !(64..=MAX_ENTRIES).contains(&entries) {
             let key = if zone.size.is_some() { "size" } else { "entries" };
-            found.wrong(format!("zone.{name}.{key}"), format!("{entries} entries are too few or too many"), "64 to 16777216 entries, 4k to 1g");
+            found.wrong(
+                format!("zone.{name}.{key}"),
+                format!("{entries} entries are too few or too many"),
+                "64 to 16777216 entries, 4k to 1g",
+            );
             continue;
         }
         // At most 2^24, see above.
@@ -112,7 +125,8 @@ pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
         }
     }
     for name in config.zone.keys() {
-        let uses = |route: &crate::config::Route| route.handshakes.as_ref().is_some_and(|h| h.zone.as_ref() == Some(name));
+        let uses =
+            |route: &crate::config::Route| route.handshakes.as_ref().is_some_and(|h| h.zone.as_ref() == Some(name));
         if !config.route.iter().any(uses) {
             found.warn(format!("zone.{name}"), "no route uses it", "name it in a route's `handshakes`, or remove it");
         }
