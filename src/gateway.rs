@@ -149,11 +149,12 @@ impl Gateway {
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => run(runtime),
-                Err(error) => tracing::error!(%error, "a thread has no runtime"),
-            }
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || match Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
+            Ok(runtime) => run(runtime),
+            Err(error) => tracing::error!(%error, "a thread has no runtime"),
         })?;
         self.threads.push(thread);
         Ok(())
@@ -196,13 +197,7 @@ impl Gateway {
     }
 }
 
-fn share(
-    loaded: Loaded,
-    clock: Clock,
-    log: AccessLog,
-    addresses: &[SocketAddr],
-    workers: usize,
-) -> Shared {
+fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr], workers: usize) -> Shared {
     let policy = Arc::new(loaded.policy);
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -237,12 +232,18 @@ fn share(
 fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log: &AccessLog) -> Sources {
     let zones = {
         let policy = policy.clone();
-        move || policy.zones.iter().map(|zone| ZoneFill {
-            zone: zone.name().into(),
-            entries: zone.len() as u64,
-            capacity: zone.capacity() as u64,
-            full: zone.full_count(),
-        }).collect()
+        move || {
+            policy
+                .zones
+                .iter()
+                .map(|zone| ZoneFill {
+                    zone: zone.name().into(),
+                    entries: zone.len() as u64,
+                    capacity: zone.capacity() as u64,
+                    full: zone.full_count(),
+                })
+                .collect()
+        }
     };
     let caps = {
         let policy = policy.clone();

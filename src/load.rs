@@ -105,7 +105,9 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
     for (listen, certificates) in config.listen.iter().zip(&material.tls) {
         let tls = match &listen.tls {
             // Without certificates the files are wrong already, and said to be.
-            Some(_) if !certificates.is_empty() => tls::server_config(certificates).map_err(|more| problems.extend(more)).ok(),
+            Some(_) if !certificates.is_empty() => {
+                tls::server_config(certificates).map_err(|more| problems.extend(more)).ok()
+            }
             Some(_) | None => None,
         };
         listeners.push(Listen { address: listen.address, tls, handshake_timeout: listen.handshake_timeout });

@@ -139,7 +139,8 @@ impl Policy {
         let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
-        let mut decision = Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+        let mut decision =
+            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision.subject, &mut decision.dry_run_refusal);
         decision
     }
@@ -178,7 +179,10 @@ impl Policy {
         outcome.answer.map_err(|refusal| Denial {
             status: handshakes.status,
             retry_after: Some(refusal.retry_ms.div_ceil(1000).max(1)),
-            ..Denial::new(Deny::HandshakeRate, if refusal.zone_full { "the zone is full" } else { "over rate and burst" })
+            ..Denial::new(
+                Deny::HandshakeRate,
+                if refusal.zone_full { "the zone is full" } else { "over rate and burst" },
+            )
         })
     }
 
@@ -191,7 +195,9 @@ impl Policy {
         let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
         let (total, total_warns) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
         let (route_slot, route_warns) = match &route.caps.total {
-            Some(cap) => cap.take().map(|(slot, warn)| (Some(slot), warn)).ok_or(busy(Deny::RouteCap, "connections.total"))?,
+            Some(cap) => {
+                cap.take().map(|(slot, warn)| (Some(slot), warn)).ok_or(busy(Deny::RouteCap, "connections.total"))?
+            }
             None => (None, false),
         };
         let ip = match &route.caps.per_ip {
@@ -222,7 +228,8 @@ fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denia
         let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
         Denial { status, ..Denial::new(deny, why) }
     };
-    let found = token::source::find(&rule.from, ask.headers, ask.query).map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
+    let found = token::source::find(&rule.from, ask.headers, ask.query)
+        .map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
     let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
     rule.verifier.verify(&found.token, now).map_err(|r| refuse(r.deny, r.why))
 }

@@ -280,10 +280,9 @@ impl Future for Session {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);
-        if late || (this.up.is_over() && this.down.is_over()) {
-            if this.poll_shutdown(cx).is_ready() || late {
-                return Poll::Ready(());
-            }
+        let over = late || (this.up.is_over() && this.down.is_over());
+        if over && (this.poll_shutdown(cx).is_ready() || late) {
+            return Poll::Ready(());
         }
         this.arm(cx);
         Poll::Pending

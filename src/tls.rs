@@ -61,7 +61,9 @@ fn key_problem(material: &CertificateMaterial, error: &rustls::Error) -> Problem
 
 /// The DNS names that a certificate is for.
 fn names(chain: &[CertificateDer<'_>]) -> Vec<String> {
-    let Some(leaf) = chain.first().and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok()) else { return Vec::new() };
+    let Some(leaf) = chain.first().and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok()) else {
+        return Vec::new();
+    };
     leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
 }
 
@@ -113,7 +115,9 @@ pub fn client_config(authorities: Option<&[CertificateDer<'static>]>) -> Result<
     match authorities {
         Some(authorities) => {
             for authority in authorities {
-                roots.add(authority.clone()).map_err(|error| format!("an authority's certificate can't be used: {error}"))?;
+                roots
+                    .add(authority.clone())
+                    .map_err(|error| format!("an authority's certificate can't be used: {error}"))?;
             }
         }
         None => {
@@ -122,7 +126,9 @@ pub fn client_config(authorities: Option<&[CertificateDer<'static>]>) -> Result<
         }
     }
     if roots.is_empty() {
-        return Err("there are no authorities to trust: install the system's (ca-certificates), or name a file".to_owned());
+        return Err(
+            "there are no authorities to trust: install the system's (ca-certificates), or name a file".to_owned()
+        );
     }
     let built = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

@@ -69,7 +69,10 @@ async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<St
     let failed = |why| move |_| Denial::new(Deny::UpstreamConnect, why);
     let (host, port) = match transport {
         Transport::Unix(path) => {
-            return UnixStream::connect(path).await.map(Stream::Unix).map_err(failed("the socket can't be connected to"));
+            return UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(failed("the socket can't be connected to"));
         }
         Transport::Tcp { host, port, .. } => (host, *port),
     };
@@ -137,7 +140,7 @@ fn check_switch(asked: &HeaderMap, answer: &HeaderMap) -> Result<bool, Denial> {
         return Err(refused("a 101 whose Connection does not name upgrade"));
     }
     let key = asked.get(header::SEC_WEBSOCKET_KEY).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if !one(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|accept| *accept == derive_accept_key(key)) {
+    if one(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| *accept != derive_accept_key(key)) {
         return Err(refused("a 101 whose Sec-WebSocket-Accept is not the key's"));
     }
     if answer.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {

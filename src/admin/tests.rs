@@ -7,9 +7,11 @@ use tokio::task::LocalSet;
 
 use super::answer::answer;
 use super::*;
+use crate::access_log::{AccessLog, Format};
 use crate::deny::{Deny, Side};
-use crate::metrics::Sources;
-use crate::session::live::Live;
+use crate::metrics::{Metrics, Sources};
+use crate::now::Clock;
+use crate::session::live::{Live, Registry};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
@@ -17,7 +19,9 @@ const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 fn state() -> AdminState {
     let clock = Clock::system();
     let metrics = Metrics::new(&["chat".into()], 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
-    AdminState { metrics: Arc::new(metrics), registry: Arc::new(Registry::new(1)), ready: Box::new(|| Ok(())), clock }
+    let (log, _) = AccessLog::new(Format::Off, std::io::sink());
+    let books = Books { clock, metrics, log, sessions: Registry::new(1) };
+    AdminState { books: Arc::new(books), ready: Box::new(|| Ok(())) }
 }
 
 fn get(target: &str) -> Request<()> {
@@ -78,7 +82,7 @@ fn every_answer_forbids_caches_and_guesses() {
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let state = state();
-    state.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
+    state.books.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
     let asked =
         Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0").body(()).unwrap();
     let content_type = |request| answer(&state, HERE, &request).headers()["content-type"].clone();
@@ -91,12 +95,12 @@ fn metrics_come_in_the_format_that_is_asked_for() {
 #[test]
 fn connections_are_filtered_by_decoded_parameters() {
     let state = state();
-    let now = state.clock.now();
+    let now = state.books.clock.now();
     let _entries: Vec<_> = [("a b", "ann"), ("a b", "bob&c"), ("chat", "ann")]
         .into_iter()
         .map(|(route, subject)| {
-            let live = Live::new(state.registry.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now);
-            state.registry.enter(0, live)
+            let live = Live::new(state.books.sessions.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now);
+            state.books.sessions.enter(0, live)
         })
         .collect();
     let subjects = |target: &str| {
@@ -154,12 +158,12 @@ fn a_scraper_elsewhere_may_use_any_name_but_a_web_page_may_not() {
 }
 
 /// Runs the listener on a free port, and ends when `test` does.
-fn served<T>(test: impl AsyncFnOnce(SocketAddr, watch::Sender<bool>) -> T) -> T {
+fn served<T>(test: impl AsyncFnOnce(SocketAddr, watch::Sender<Phase>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Phase::Running);
         let server = tokio::task::spawn_local(serve(listener, Arc::new(state()), stopped));
         let result = test(address, stop).await;
         server.await.unwrap();
@@ -183,7 +187,7 @@ fn it_answers_over_a_socket_and_stops_when_told() {
         assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
         let head = exchange(address, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(head.contains("content-length: 2\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-        stop.send(true).unwrap();
+        stop.send(Phase::Stopped).unwrap();
     });
 }
 
@@ -211,7 +215,7 @@ fn idle_connections_beyond_the_bound_wait_and_are_answered_once_there_is_room() 
         let mut answer = String::new();
         waiting.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("ok"), "{answer}");
-        stop.send(true).unwrap();
+        stop.send(Phase::Stopped).unwrap();
     });
 }
 
@@ -225,6 +229,6 @@ fn an_oversized_head_is_refused() {
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer).await;
         assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
-        stop.send(true).unwrap();
+        stop.send(Phase::Stopped).unwrap();
     });
 }

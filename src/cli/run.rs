@@ -89,6 +89,10 @@ fn raise_descriptor_limit(sessions: usize) {
     let wanted = 2 * sessions as u64 + 1024;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < wanted {
-        tracing::warn!(limit, wanted, "too few file descriptors for connections.total of [server]: raise LimitNOFILE, or lower the cap");
+        tracing::warn!(
+            limit,
+            wanted,
+            "too few file descriptors for connections.total of [server]: raise LimitNOFILE, or lower the cap"
+        );
     }
 }

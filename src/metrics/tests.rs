@@ -169,8 +169,8 @@ fn traffic_is_the_sum_over_the_workers() {
     here.passed(Direction::ToUpstream, 2);
     there.passed(Direction::ToUpstream, 3);
     too.carried(Direction::ToClient, 100);
-    there.delayed();
-    there.dropped();
+    there.delayed(1);
+    there.dropped(1);
     let before = samples(&metrics);
     assert_eq!(before[r#"wsgate_messages_total{route="chat",direction="to_upstream"}"#], 5.0);
     assert_eq!(before[r#"wsgate_messages_total{route="chat",direction="to_client"}"#], 0.0);

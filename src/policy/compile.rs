@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::cap::Cap;
-use super::token::Verifier;
 use super::key::KeyHasher;
+use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
 use crate::config::problem::Problem;
@@ -103,7 +103,9 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     let mut known: Vec<&String> = known.collect();
     known.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
     match known.first() {
-        Some(first) if strsim::damerau_levenshtein(name, first) <= 1 + name.len() / 3 => format!("did you mean `{first}`?"),
+        Some(first) if strsim::damerau_levenshtein(name, first) <= 1 + name.len() / 3 => {
+            format!("did you mean `{first}`?")
+        }
         Some(_) => {
             let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
             format!("there is {}", names.join(", "))

@@ -110,7 +110,8 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
     let forwarded_host = said("x-forwarded-host").or(host.cloned());
     let forwarded_for = format!("{}{peer}", said_all("x-forwarded-for"));
     let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
-    let quoted_host = host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
+    let quoted_host =
+        host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
     let forwarded = format!("{}for={node};proto={proto}{quoted_host}", said_all("forwarded"));
 
     let about_client = |name: &HeaderName| {
@@ -136,7 +137,8 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
 /// permessage-deflate is the one extension whose bits the frame machine knows: no other is offered to the upstream, so
 /// that it can't choose one.
 fn keep_only_deflate(headers: &mut HeaderMap) {
-    let offers: Vec<String> = extensions(headers).filter(|offer| extension_name(offer) == DEFLATE).map(str::to_owned).collect();
+    let offers: Vec<String> =
+        extensions(headers).filter(|offer| extension_name(offer) == DEFLATE).map(str::to_owned).collect();
     headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
     if let Ok(value) = HeaderValue::try_from(offers.join(", "))
         && !offers.is_empty()
@@ -151,7 +153,11 @@ pub(crate) const DEFLATE: &str = "permessage-deflate";
 /// Each extension that the headers name, with its parameters.
 pub(crate) fn extensions(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).filter(|e| !e.is_empty())
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|e| !e.is_empty())
 }
 
 /// An extension without its parameters.
@@ -162,7 +168,11 @@ pub(crate) fn extension_name(extension: &str) -> &str {
 /// Each subprotocol that the headers name.
 pub(crate) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).filter(|e| !e.is_empty())
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|e| !e.is_empty())
 }
 
 /// A subject as it may stand in a header: whatever is not printable ASCII, and `%` itself, percent-encoded, so that no two

@@ -159,7 +159,9 @@ impl Matcher {
     /// What is wrong with it.
     pub fn new(host: Host, path: &str, exact: bool) -> Result<Self, String> {
         let Some(decoded) = super::request::decode_path(path).filter(|_| !path.contains(['?', '#'])) else {
-            return Err(format!("`{path}` is no path: it begins with `/`, and has no empty, `.` or `..` segment and no `?`"));
+            return Err(format!(
+                "`{path}` is no path: it begins with `/`, and has no empty, `.` or `..` segment and no `?`"
+            ));
         };
         let path = if exact { decoded } else { decoded.trim_end_matches('/').to_owned() };
         Ok(Self { host, path, exact })

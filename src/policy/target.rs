@@ -42,7 +42,9 @@ impl Transport {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<(Self, Option<String>), String> {
         let wrong = |what: &str| {
-            Err(format!("`{text}` is no upstream: {what}; write \"http://host:port\", \"https://..\", \"ws://..\", \"wss://..\" or \"unix:/path\""))
+            Err(format!(
+                "`{text}` is no upstream: {what}; write \"http://host:port\", \"https://..\", \"ws://..\", \"wss://..\" or \"unix:/path\""
+            ))
         };
         if let Some(rest) = text.strip_prefix("unix:") {
             let (socket, path) = match rest.split_once(":/") {
@@ -128,7 +130,18 @@ mod tests {
 
     #[test]
     fn what_is_no_upstream_is_refused() {
-        for text in ["", "a:80", "ftp://a", "http://", "http://a:0", "http://a:x", "http://u@a", "http://a/?q", "unix:", "http://a b"] {
+        for text in [
+            "",
+            "a:80",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:x",
+            "http://u@a",
+            "http://a/?q",
+            "unix:",
+            "http://a b",
+        ] {
             assert!(Transport::parse(text).is_err(), "{text:?}");
         }
     }

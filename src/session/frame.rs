@@ -121,7 +121,11 @@ impl Frames {
         let fin = first & 0x80 != 0;
         let opcode = first & 0x0f;
         if (second & 0x80 != 0) != self.masked {
-            return Err(bad(if self.masked { "a client's frame is not masked" } else { "an upstream's frame is masked" }));
+            return Err(bad(if self.masked {
+                "a client's frame is not masked"
+            } else {
+                "an upstream's frame is masked"
+            }));
         }
         if opcode >= 8 {
             return self.look_at_control(input, first, second);

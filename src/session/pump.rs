@@ -198,7 +198,13 @@ impl Pump {
     }
 
     /// Moves what can be moved. Pending: nothing more can happen before a wake, or before [`Pump::waits_until`].
-    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream, wake: &mut Wake<'_>) -> Poll<Event> {
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        wake: &mut Wake<'_>,
+    ) -> Poll<Event> {
         loop {
             match self.poll_send(cx, to) {
                 Poll::Pending => return Poll::Pending,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::sections::{DEFAULT_ENTRIES, check_warn_at};
+use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, nearest};
 use crate::config::value::{Origins as TypedOrigins, Rate, TokenFrom};
 use crate::config::{self, Config, OnExcess};
@@ -17,8 +17,11 @@ use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Ro
 use crate::policy::target::{Target, Transport};
 use crate::policy::zone::Zone;
 
-/// The routes in the order of the file, and every host and path that leads to one of them.
-pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Vec<(Matcher, Arc<Route>)>) {
+/// Every host and path that leads to a route.
+type Places = Vec<(Matcher, Arc<Route>)>;
+
+/// The routes in the order of the file, and the places that lead to them.
+pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Places) {
     let mut routes = Vec::new();
     let mut ranked = Vec::new();
     let mut names = HashMap::new();
@@ -27,10 +30,15 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
         let at = format!("route[{index}]");
         let name = name_of(typed);
         if name == "none" || name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
-            found.wrong(format!("{at}.name"), format!("`{name}` can't be a name"), "1 to 128 characters, and not `none`");
+            found.wrong(
+                format!("{at}.name"),
+                format!("`{name}` can't be a name"),
+                "1 to 128 characters, and not `none`",
+            );
         }
         let matchers = matchers(typed, &at, found);
-        let twice = matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        let twice =
+            matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
         if let Some((first, key)) = twice {
             let message = format!("route[{first}] has the same host and path");
             found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
@@ -46,9 +54,17 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
     (routes, ranked)
 }
 
-fn one(typed: &config::Route, index: usize, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<Route> {
+fn one(
+    typed: &config::Route,
+    index: usize,
+    name: &str,
+    at: &str,
+    named: &Named,
+    found: &mut Findings,
+) -> Option<Route> {
     let before = found.problems.len();
-    let path = Matcher::new(Host::Any, &typed.path, typed.exact).ok()?.path;
+    // A malformed path was told of with its place; what else is wrong with the route is told too.
+    let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
     let origins = origins(typed, at, found);
@@ -83,9 +99,6 @@ fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Match
         return Vec::new();
     };
     let Some(hosts) = &typed.host else { return vec![(any, "path")] };
-    if hosts.0.is_empty() {
-        found.wrong(format!("{at}.host"), "the list is empty", "name a host, or leave it out for any");
-    }
     let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
     hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
 }
@@ -99,7 +112,8 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
         }
     };
     let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
-    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?')) {
+    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?'))
+    {
         found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
     }
     if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
@@ -122,12 +136,20 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
         found.wrong(format!("{at}.subject_header"), message, "a name of your own, as X-Auth-Subject");
     }
     if typed.token_from.is_empty() {
-        found.wrong(format!("{at}.token_from"), "the list is empty", "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"");
+        found.wrong(
+            format!("{at}.token_from"),
+            "the list is empty",
+            "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"",
+        );
     }
     let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
     if from_cookie && typed.origins.is_none() {
         let help = "list the pages that may connect as `origins`, or say `origins = \"any\"` on purpose";
-        found.wrong(at, "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`", help);
+        found.wrong(
+            at,
+            "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`",
+            help,
+        );
     }
     let Some(verifier) = named.verifiers.get(name) else {
         if !named.typed_jwt.contains(name) {
@@ -148,8 +170,16 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
 /// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
 fn is_reserved(name: &HeaderName) -> bool {
     const NAMES: [&str; 10] = [
-        "host", "connection", "upgrade", "origin", "authorization", "cookie", "content-length", "transfer-encoding",
-        "forwarded", "te",
+        "host",
+        "connection",
+        "upgrade",
+        "origin",
+        "authorization",
+        "cookie",
+        "content-length",
+        "transfer-encoding",
+        "forwarded",
+        "te",
     ];
     let name = name.as_str();
     NAMES.contains(&name) || name.starts_with("sec-websocket-") || name.starts_with("x-forwarded-")
@@ -159,31 +189,51 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
     match &typed.origins {
         None => {
             if typed.allow_missing_origin {
-                found.wrong(format!("{at}.allow_missing_origin"), "there is no `origins` to make an exception from", "add `origins`, or remove it");
+                found.wrong(
+                    format!("{at}.allow_missing_origin"),
+                    "there is no `origins` to make an exception from",
+                    "add `origins`, or remove it",
+                );
             }
-            found.warn(at, "no Origin is looked at: a page anywhere can connect with its visitor's cookies", "add `origins`, or say `origins = \"any\"`");
+            found.warn(
+                at,
+                "no Origin is looked at: a page anywhere can connect with its visitor's cookies",
+                "add `origins`, or say `origins = \"any\"`",
+            );
             None
         }
         Some(TypedOrigins::Any) => Some(Origins::Any),
         Some(TypedOrigins::List(list)) => {
             if list.is_empty() {
-                found.wrong(format!("{at}.origins"), "the list is empty: nobody could connect", "list pages as \"https://app.example.com\", or say \"any\"");
+                found.wrong(
+                    format!("{at}.origins"),
+                    "the list is empty: nobody could connect",
+                    "list pages as \"https://app.example.com\", or say \"any\"",
+                );
             }
-            let parse = |(index, text): (usize, &String)| found.take(format!("{at}.origins[{index}]"), Pattern::parse(text));
+            let parse =
+                |(index, text): (usize, &String)| found.take(format!("{at}.origins[{index}]"), Pattern::parse(text));
             let patterns = list.iter().enumerate().filter_map(parse).collect();
             Some(Origins::List { patterns, allow_missing: typed.allow_missing_origin })
         }
     }
 }
 
-fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<HandshakeLimit> {
+fn handshakes(
+    typed: &config::Route,
+    name: &str,
+    at: &str,
+    named: &Named,
+    found: &mut Findings,
+) -> Option<HandshakeLimit> {
     let typed = typed.handshakes.as_ref()?;
     let at = format!("{at}.handshakes");
-    if !(400..=599).contains(&typed.status) {
-        found.wrong(format!("{at}.status"), format!("{} refuses nothing", typed.status), "a status from 400 to 599");
-    }
     if typed.nodelay && typed.delay > 0 {
-        found.wrong(format!("{at}.delay"), "both delay and nodelay are given", "nodelay is a delay without end; keep one");
+        found.wrong(
+            format!("{at}.delay"),
+            "both delay and nodelay are given",
+            "nodelay is a delay without end; keep one",
+        );
     }
     let zone = match (&typed.rate, &typed.zone) {
         (Some(rate), None) => Arc::new(Zone::new(&format!("route {name}"), *rate, DEFAULT_ENTRIES)),
@@ -202,7 +252,11 @@ fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found:
             return None;
         }
         (None, None) => {
-            found.wrong(at, "neither rate nor zone is given", "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }");
+            found.wrong(
+                at,
+                "neither rate nor zone is given",
+                "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }",
+            );
             return None;
         }
     };
@@ -214,28 +268,23 @@ fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found:
 fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
     let Some(connections) = &typed.connections else { return Caps::default() };
     let at = format!("{at}.connections");
-    check_warn_at(&format!("{at}.warn_at"), connections.warn_at, found);
-    for (key, value) in [("total", connections.total), ("per_ip", connections.per_ip), ("per_subject", connections.per_subject)] {
-        if value == Some(0) {
-            found.wrong(format!("{at}.{key}"), "nobody could connect", "at least 1; leave it out for no cap");
-        }
-    }
     if connections.per_subject.is_some() && typed.jwt.is_none() {
         found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
     }
     Caps {
         total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
-        per_ip: connections.per_ip.map(|limit| KeyedCap::new(limit)),
-        per_subject: connections.per_subject.map(|limit| KeyedCap::new(limit)),
+        per_ip: connections.per_ip.map(KeyedCap::new),
+        per_subject: connections.per_subject.map(KeyedCap::new),
     }
 }
 
 fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
-    if typed.max_message_size.0 == 0 {
-        found.wrong(format!("{at}.max_message_size"), "no message could pass", "a size as \"1m\"");
-    }
     if typed.ping_interval.is_some_and(|interval| interval >= typed.idle_timeout) {
-        found.wrong(format!("{at}.ping_interval"), "the idle timeout comes first", "a time shorter than `idle_timeout`");
+        found.wrong(
+            format!("{at}.ping_interval"),
+            "the idle timeout comes first",
+            "a time shorter than `idle_timeout`",
+        );
     }
     Terms {
         messages: typed.messages.as_ref().map(message_limit),
