@@ -1,0 +1,149 @@
+//! The proxies that are compared: how each is configured and started.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use super::process::{Program, Running};
+use super::turn::Site;
+use super::{Options, tools};
+use crate::Result;
+
+/// A program that can stand between client and backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// The relay that looks at nothing.
+    Floor,
+    /// Debian's nginx.
+    Nginx,
+    /// Debian's HAProxy, where it is installed.
+    Haproxy,
+    /// The gateway.
+    Wsgate,
+}
+
+/// One row of the report: a program, reached plain or over TLS.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    kind: Kind,
+    program: PathBuf,
+    tls: bool,
+}
+
+/// A proxy that accepts.
+pub(crate) struct Proxy {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+}
+
+/// Those that are asked for and there: all of them plain, then all but the floor over TLS.
+///
+/// # Errors
+/// When one that was asked for by name is not there; nginx always is, as it can be downloaded.
+pub(crate) fn choose(options: &Options) -> Result<Vec<Contender>> {
+    let mut plain = Vec::new();
+    for kind in [Kind::Floor, Kind::Nginx, Kind::Haproxy, Kind::Wsgate] {
+        let asked = options.only.contains(&kind);
+        if !asked && !options.only.is_empty() {
+            continue;
+        }
+        let program = match kind {
+            Kind::Floor => Some(options.programs.join("floor")),
+            Kind::Nginx => Some(tools::find("nginx").map_or_else(|| tools::download_nginx(&options.downloads), Ok)?),
+            Kind::Haproxy => tools::find("haproxy"),
+            Kind::Wsgate => options.wsgate.clone(),
+        };
+        match program {
+            Some(program) => plain.push(Contender { kind, program, tls: false }),
+            None if asked => return Err(format!("{} is not there", kind.name()).into()),
+            None => eprintln!("bench: without {}, which is not there", kind.name()),
+        }
+    }
+    let tls = plain.iter().filter(|c| c.kind != Kind::Floor).map(|c| Contender { tls: true, ..c.clone() });
+    Ok(plain.iter().cloned().chain(tls.collect::<Vec<_>>()).collect())
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Floor => "floor",
+            Kind::Nginx => "nginx",
+            Kind::Haproxy => "haproxy",
+            Kind::Wsgate => "wsgate",
+        }
+    }
+}
+
+impl Contender {
+    /// As the report calls it.
+    pub(crate) fn name(&self) -> String {
+        format!("{}{}", self.kind.name(), if self.tls { " wss" } else { "" })
+    }
+
+    pub(crate) fn tls(&self) -> bool {
+        self.tls
+    }
+
+    pub(crate) fn version(&self, site: &Site) -> String {
+        let version = match self.kind {
+            Kind::Floor => "this crate's".to_owned(),
+            Kind::Nginx | Kind::Haproxy => tools::version(&self.program, "-v"),
+            Kind::Wsgate => tools::version(&self.program, "--version"),
+        };
+        format!("{} ({version}), core {}", self.name(), site.cores.proxy)
+    }
+
+    /// Starts it before `upstream` on the proxy's core and waits until it accepts.
+    pub(crate) fn start(&self, site: &Site, upstream: SocketAddr) -> Result<Proxy> {
+        if self.kind == Kind::Floor {
+            let args = vec!["--upstream".to_owned(), upstream.to_string()];
+            let running = Running::start(&self.launch(args, true, site), site.cores.proxy, site.dir())?;
+            let address = running.address()?;
+            return Ok(Proxy { running, address });
+        }
+        let (plain, tls) = (free_address()?, free_address()?);
+        let (template, file) = match self.kind {
+            Kind::Nginx => (include_str!("../../config/nginx.conf"), "nginx.conf"),
+            Kind::Haproxy => (include_str!("../../config/haproxy.cfg"), "haproxy.cfg"),
+            Kind::Wsgate | Kind::Floor => (include_str!("../../config/wsgate.toml"), "wsgate.toml"),
+        };
+        let config = site.dir().join(file);
+        fs::write(&config, fill(template, site, plain, tls, upstream)?)?;
+        let config = config.display().to_string();
+        let dir = site.dir().display().to_string();
+        let args: Vec<String> = match self.kind {
+            Kind::Nginx => vec!["-p".into(), dir, "-e".into(), "nginx.log".into(), "-c".into(), config],
+            Kind::Haproxy => vec!["-db".into(), "-f".into(), config],
+            Kind::Wsgate | Kind::Floor => vec!["run".into(), "--config".into(), config],
+        };
+        let mut running = Running::start(&self.launch(args, false, site), site.cores.proxy, site.dir())?;
+        let address = if self.tls { tls } else { plain };
+        running.wait_listening(address)?;
+        Ok(Proxy { running, address })
+    }
+
+    fn launch(&self, args: Vec<String>, speaks: bool, site: &Site) -> Program {
+        let env = vec![("BENCH_SECRET".to_owned(), site.credentials.secret.clone())];
+        Program { name: self.kind.name(), path: self.program.clone(), args, env, speaks }
+    }
+}
+
+fn fill(template: &str, site: &Site, plain: SocketAddr, tls: SocketAddr, upstream: SocketAddr) -> Result<String> {
+    let path = |path: &Path| path.display().to_string();
+    let values = [
+        ("@DIR@", path(site.dir())),
+        ("@PLAIN@", plain.to_string()),
+        ("@TLS@", tls.to_string()),
+        ("@ADMIN@", free_address()?.to_string()),
+        ("@UPSTREAM@", upstream.to_string()),
+        ("@CERTIFICATE@", path(&site.credentials.certificate)),
+        ("@KEY@", path(&site.credentials.key)),
+        ("@COMBINED@", path(&site.credentials.combined)),
+    ];
+    Ok(values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value)))
+}
+
+/// A port of loopback that was free a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
