@@ -5,4 +5,4 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 bench:
 	cargo build --release --locked
 	cargo build --release --locked --package wsgate-bench
-	$(TARGET)/release/bench --wsgate $(TARGET)/release/wsgate $(if $(BENCH_QUICK),--quick)
+	$(TARGET)/release/bench --wsgate $(TARGET)/release/wsgate $(if $(filter 1,$(BENCH_QUICK)),--quick)

@@ -151,7 +151,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let site = Site::new(options, plan.clone())?;
     let mut report = Report {
         machine: tools::machine(&site.cores),
-        proxies: contenders.iter().map(|c| c.version(&site)).collect(),
+        proxies: contenders.iter().filter(|c| !c.tls()).map(Contender::version).collect(),
         samples: Vec::new(),
     };
     for contender in &contenders {

@@ -84,13 +84,14 @@ impl Contender {
         self.tls
     }
 
-    pub(crate) fn version(&self, site: &Site) -> String {
+    /// Name and version.
+    pub(crate) fn version(&self) -> String {
         let version = match self.kind {
             Kind::Floor => "this crate's".to_owned(),
             Kind::Nginx | Kind::Haproxy => tools::version(&self.program, "-v"),
             Kind::Wsgate => tools::version(&self.program, "--version"),
         };
-        format!("{} ({version}), core {}", self.name(), site.cores.proxy)
+        format!("{}: {version}", self.name())
     }
 
     /// Starts it before `upstream` on the proxy's core and waits until it accepts.
