@@ -50,9 +50,7 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!(
-                "`{text}` is no rate: a whole number above 0 and a unit, as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\""
-            )
+            format!("`{text}` is no rate: a whole number above 0 and a unit, as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\"")
         };
         let (count, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
             Some(at) => text.split_at(at),
