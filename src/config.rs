@@ -3,8 +3,14 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+pub mod file;
+mod parse;
+mod place;
 pub mod problem;
+mod report;
+mod schema;
 pub mod value;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,8 +18,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+pub use parse::parse;
+pub use problem::Problem;
+pub use report::Report;
+pub use schema::schema;
 use value::{Algorithm, OneOrMany, Origins, Rate, Secret, Size, Source, TokenFrom};
 
 /// The whole file.
@@ -44,21 +54,29 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Threads that carry traffic. Default: one a core.
+    #[serde(deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
     pub workers: Option<usize>,
     /// The cap over all routes together.
     pub connections: ServerConnections,
     /// Handshakes under way at once, over all listeners. Reached: further clients wait in the listen queue.
+    #[serde(deserialize_with = "value::positive")]
+    #[schemars(range(min = 1))]
     pub handshakes_in_flight: usize,
     /// Handshakes under way at once from one address (IPv6: one /64). Reached: further sockets are closed at once.
+    #[serde(deserialize_with = "value::positive")]
+    #[schemars(range(min = 1))]
     pub handshakes_in_flight_per_ip: usize,
-    /// The largest request head, and the largest answer head of an upstream. At least 8k.
+    /// The largest request head, and the largest answer head of an upstream. From 8k to 1m.
+    #[serde(deserialize_with = "value::header_size")]
     pub max_header_size: Size,
     /// Proxies in front, whose `X-Forwarded-For` is believed, as addresses or networks.
+    #[serde(deserialize_with = "value::networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// How long a stop may take: the Close frames are spread over this time.
     #[serde(with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub drain_timeout: Duration,
     /// The form of the access log on standard output.
     pub access_log: LogFormat,
@@ -84,8 +102,12 @@ impl Default for Server {
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConnections {
     /// Sessions at once over all routes.
+    #[serde(deserialize_with = "value::positive")]
+    #[schemars(range(min = 1))]
     pub total: usize,
     /// The share of `total` at which one warning is logged; above 0, at most 1.
+    #[serde(deserialize_with = "value::share")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub warn_at: f64,
 }
 
@@ -96,7 +118,7 @@ impl Default for ServerConnections {
 }
 
 /// The form of the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -115,13 +137,14 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// Address and port, as `0.0.0.0:8443` or `[::]:8443`. Port 0 takes a free one.
+    #[serde(deserialize_with = "value::address")]
     #[schemars(with = "String")]
     pub address: std::net::SocketAddr,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
     /// How long TLS and the request head together may take.
     #[serde(default = "ten_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub handshake_timeout: Duration,
 }
 
@@ -165,8 +188,8 @@ pub struct Jwt {
     /// The `aud` of which a token must have one.
     pub audience: Option<OneOrMany>,
     /// How far the clocks of issuer and gateway may be apart. At most 1h.
-    #[serde(default = "five_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[serde(default = "five_seconds", with = "value::leeway")]
+    #[schemars(with = "value::TimeText")]
     pub leeway: Duration,
     /// Whether a token without `exp` is refused. Without it a session has no end of its own.
     #[serde(default = "yes")]
@@ -175,7 +198,8 @@ pub struct Jwt {
     #[serde(default = "eight_kib")]
     pub max_token_size: Size,
     /// The status of a refusal for the token's sake: 403, or 401 with `WWW-Authenticate`.
-    #[serde(default = "forbidden")]
+    #[serde(default = "forbidden", deserialize_with = "value::token_status")]
+    #[schemars(extend("enum" = [401, 403]))]
     pub status: u16,
 }
 
@@ -189,13 +213,15 @@ pub struct Zone {
     /// The rate, as `10r/s`, `30r/m` (nginx's) or `20/s`, `10/minute`, `100/hour`.
     pub rate: Rate,
     /// How many keys are remembered at once. Default: 65536.
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
     pub entries: Option<usize>,
     /// The same as a size, of which one key takes 64 bytes, as nginx counts: `"10m"`.
     pub size: Option<Size>,
 }
 
 /// What a zone counts by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoneKey {
     /// The client's address; an IPv6 client's /64.
@@ -226,11 +252,11 @@ pub struct Route {
     pub upstream_host: Option<String>,
     /// How long connecting to the upstream may take, TLS included.
     #[serde(default = "five_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub connect_timeout: Duration,
     /// How long the upstream's answer to the handshake may take.
     #[serde(default = "ten_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub response_timeout: Duration,
     /// Whether a 4xx of the upstream reaches the client as that status; everything else is 502.
     #[serde(default = "yes")]
@@ -262,19 +288,19 @@ pub struct Route {
     pub max_message_size: Size,
     /// A session ends after this long without a byte from either side.
     #[serde(default = "ten_minutes", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub idle_timeout: Duration,
     /// Present: the gateway pings a client that was silent for this long.
     #[serde(default, with = "value::optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<value::TimeText>")]
     pub ping_interval: Option<Duration>,
     /// How long a pinged client may stay silent before its session ends.
     #[serde(default = "twenty_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub ping_timeout: Duration,
     /// How long a Close may wait for its answer.
     #[serde(default = "five_seconds", with = "value::duration")]
-    #[schemars(with = "String")]
+    #[schemars(with = "value::TimeText")]
     pub close_timeout: Duration,
 }
 
@@ -299,7 +325,8 @@ pub struct Handshakes {
     #[serde(default)]
     pub dry_run: bool,
     /// The status of a refusal.
-    #[serde(default = "too_many_requests")]
+    #[serde(default = "too_many_requests", deserialize_with = "value::refusal_status")]
+    #[schemars(range(min = 400, max = 599))]
     pub status: u16,
 }
 
@@ -318,7 +345,7 @@ pub struct Messages {
 }
 
 /// What happens to a message beyond the burst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExcess {
     /// The session ends with 4029.
@@ -335,13 +362,20 @@ pub enum OnExcess {
 #[serde(deny_unknown_fields)]
 pub struct Connections {
     /// Sessions at once on this route.
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
     pub total: Option<usize>,
     /// Sessions at once from one address (IPv6: one /64).
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
     pub per_ip: Option<usize>,
     /// Sessions at once of one subject.
+    #[serde(default, deserialize_with = "value::positive_option")]
+    #[schemars(range(min = 1))]
     pub per_subject: Option<usize>,
     /// The share of `total` at which one warning is logged; above 0, at most 1.
-    #[serde(default = "nine_tenths")]
+    #[serde(default = "nine_tenths", deserialize_with = "value::share")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub warn_at: f64,
 }
 
@@ -350,6 +384,7 @@ pub struct Connections {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Address and port. Anyone who reaches it reads subjects and addresses: loopback or a private network only.
+    #[serde(deserialize_with = "value::address")]
     #[schemars(with = "String")]
     pub address: std::net::SocketAddr,
 }

@@ -1,4 +1,4 @@
-//! The words for every end: one enum, one table.
+//! The words for every end: one enum, one table; and the words for the two sides of a session.
 //!
 //! A reason is the same word in the HTTP response, the Close frame, the log line, the metric label and the docs.
 //! `wsgate reasons` prints this table and `docs/reasons.md` is generated from it. Nothing here decides anything.
@@ -29,6 +29,65 @@ impl fmt::Display for Fault {
             Fault::Operator => "operator",
             Fault::Gateway => "gateway",
         })
+    }
+}
+
+/// Which way messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the upstream.
+    ToUpstream,
+    /// From the upstream to the client.
+    ToClient,
+}
+
+impl Direction {
+    /// Both, in the order of [`Direction::index`].
+    pub const ALL: [Self; 2] = [Self::ToUpstream, Self::ToClient];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ToUpstream => "to_upstream",
+            Self::ToClient => "to_client",
+        }
+    }
+
+    /// Where its count stands in a pair of counts.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Who ended a session: the side whose Close came first or whose connection broke, or the gateway on its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum Side {
+    Client,
+    Upstream,
+    Gateway,
+}
+
+impl Side {
+    /// All three, in the order of [`Side::index`].
+    pub const ALL: [Self; 3] = [Self::Client, Self::Upstream, Self::Gateway];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// Where its count stands among those of the three.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -120,6 +179,29 @@ impl Deny {
         self.row().label
     }
 
+    /// Its place in [`Deny::ALL`], for counts that stand in an array.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether a handshake can end with it in this version.
+    #[must_use]
+    pub const fn of_handshake(self) -> bool {
+        self.row().status.is_some() && !self.reserved()
+    }
+
+    /// Whether a session can end with it in this version: what has no status can't happen before, and of what has one
+    /// only these happen to a live session too.
+    #[must_use]
+    pub const fn of_session(self) -> bool {
+        let both = matches!(
+            self,
+            Deny::TokenExpired | Deny::TokenRevoked | Deny::ClientLost | Deny::Draining | Deny::Internal
+        );
+        !self.reserved() && (self.row().status.is_none() || both)
+    }
+
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
@@ -162,6 +244,27 @@ mod tests {
             assert!(seen.insert(label), "{label} stands twice");
         }
         assert_eq!(seen.len(), 32);
+    }
+
+    #[test]
+    fn every_index_is_a_place_in_its_table() {
+        assert!(Deny::ALL.iter().enumerate().all(|(at, deny)| deny.index() == at));
+        assert!(Side::ALL.iter().enumerate().all(|(at, side)| side.index() == at));
+        assert!(Direction::ALL.iter().enumerate().all(|(at, direction)| direction.index() == at));
+    }
+
+    #[test]
+    fn every_reason_of_this_version_ends_a_handshake_or_a_session() {
+        for deny in Deny::ALL {
+            assert_ne!(deny.reserved(), deny.of_handshake() || deny.of_session(), "{deny}");
+        }
+    }
+
+    #[test]
+    fn what_ends_a_session_has_a_close_code_unless_nobody_is_left_to_tell() {
+        for deny in Deny::ALL.iter().filter(|d| d.of_session() && **d != Deny::ClientLost) {
+            assert!(deny.row().close.is_some(), "{deny}");
+        }
     }
 
     #[test]

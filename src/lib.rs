@@ -10,3 +10,19 @@ pub mod config;
 pub mod material;
 
 pub mod policy;
+
+pub mod access_log;
+pub mod books;
+pub mod metrics;
+pub mod session;
+pub mod stream;
+pub mod tls;
+pub mod upstream;
+
+pub mod admin;
+pub mod connection;
+pub mod drain;
+pub mod gateway;
+pub mod handshake;
+pub mod listener;
+pub mod load;

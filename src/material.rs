@@ -1,12 +1,152 @@
 //! What the config names and the machine holds: keys, certificates, secrets. The only place that reads them.
+//!
+//! Everything is read once, before anything is published, and all that can't be read is said at once. Whether a key is
+//! strong enough, or fits its certificate, is for those who use it.
+
+mod loader;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::problem::Problem;
+use crate::config::{Config, Jwt, Tls};
+use loader::Loader;
+
+/// All that the config names, read.
+#[derive(Debug)]
+pub struct Material {
+    /// The keys of each `[jwt.NAME]`. One that could not be read is missing, and a problem.
+    pub jwt: BTreeMap<String, KeyMaterial>,
+    /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
+    pub tls: Vec<Vec<CertificateMaterial>>,
+    /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
+    pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
+    /// What works and is unwise: a secret that everybody on the machine may read.
+    pub warnings: Vec<Problem>,
+}
+
+impl Material {
+    /// Reads what `config` names. Paths are relative to `base`, the folder of the config file; `env` looks a variable up.
+    ///
+    /// The problems are all that could not be read; with any, the material has holes and must not be used.
+    pub fn load(config: &Config, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Problem>) {
+        let mut loader = Loader::new(base, env);
+        let jwt = config
+            .jwt
+            .iter()
+            .filter_map(|(name, jwt)| Some((name.clone(), key_of_jwt(&mut loader, &format!("jwt.{name}"), jwt)?)))
+            .collect();
+        let tls = config
+            .listen
+            .iter()
+            .enumerate()
+            .map(|(index, listen)| match &listen.tls {
+                Some(tls) => certificates_of(&mut loader, &format!("listen[{index}].tls"), tls),
+                None => Vec::new(),
+            })
+            .collect();
+        let upstream_ca = config
+            .route
+            .iter()
+            .enumerate()
+            .map(|(index, route)| {
+                let path = route.upstream_ca.as_ref()?;
+                loader.certificates(&format!("route[{index}].upstream_ca"), path)
+            })
+            .collect();
+        let (problems, warnings) = loader.finish();
+        (Self { jwt, tls, upstream_ca, warnings }, problems)
+    }
+}
 
 /// The keys of one `[jwt.NAME]`, as they were read.
 #[derive(Clone)]
 pub enum KeyMaterial {
-    /// The bytes of a shared secret.
+    /// The bytes of a shared secret. Never empty.
     Secret(Vec<u8>),
     /// One public key as PEM.
     Pem(Vec<u8>),
     /// The text of a JSON Web Key Set.
     Jwks(String),
 }
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Public material too: a private key may stand in its file by mistake, and a key set may hold shared secrets.
+        f.write_str(match self {
+            Self::Secret(_) => "Secret([secret])",
+            Self::Pem(_) => "Pem([secret])",
+            Self::Jwks(_) => "Jwks([secret])",
+        })
+    }
+}
+
+/// One certificate of a listener. Whether the key is the certificate's own has not been looked at.
+pub struct CertificateMaterial {
+    /// The certificate, and those that lead from it to an authority. Never empty.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key.
+    pub key: PrivateKeyDer<'static>,
+    /// Where the key stands in the config, for a problem with it: `listen[0].tls.key`.
+    pub path_of_key: String,
+}
+
+impl fmt::Debug for CertificateMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateMaterial")
+            .field("chain", &format_args!("{} certificates", self.chain.len()))
+            .field("key", &format_args!("[secret]"))
+            .field("path_of_key", &self.path_of_key)
+            .finish()
+    }
+}
+
+fn key_of_jwt(loader: &mut Loader, path: &str, jwt: &Jwt) -> Option<KeyMaterial> {
+    match (&jwt.secret, &jwt.public_key, &jwt.jwks) {
+        (Some(secret), None, None) => loader.secret(&format!("{path}.secret"), secret).map(KeyMaterial::Secret),
+        (None, Some(key), None) => loader.source(&format!("{path}.public_key"), key).map(KeyMaterial::Pem),
+        (None, None, Some(jwks)) => loader.text(&format!("{path}.jwks"), jwks).map(KeyMaterial::Jwks),
+        (None, None, None) => {
+            loader.problem(
+                Problem::new(path, "no key to check tokens with").help("one of secret, public_key and jwks is needed"),
+            );
+            None
+        }
+        (secret, key, _) => {
+            // Said of the last that is there, since somewhere the carets must stand.
+            let last = if jwt.jwks.is_some() { "jwks" } else { "public_key" };
+            let first = match (secret, key) {
+                (Some(_), Some(_)) if jwt.jwks.is_some() => "secret and public_key",
+                (Some(_), _) => "secret",
+                _ => "public_key",
+            };
+            loader.problem(
+                Problem::new(format!("{path}.{last}"), format!("{last} stands beside {first}"))
+                    .help("exactly one of secret, public_key and jwks: name a second [jwt.NAME] for another key"),
+            );
+            None
+        }
+    }
+}
+
+fn certificates_of(loader: &mut Loader, path: &str, tls: &Tls) -> Vec<CertificateMaterial> {
+    let default = (path.to_owned(), &tls.certificate, &tls.key);
+    let additional = tls.additional.iter().enumerate();
+    let additional = additional.map(|(i, pair)| (format!("{path}.additional[{i}]"), &pair.certificate, &pair.key));
+    std::iter::once(default)
+        .chain(additional)
+        .filter_map(|(path, certificate, key)| {
+            let path_of_key = format!("{path}.key");
+            let chain = loader.certificates(&format!("{path}.certificate"), certificate);
+            // Both are read before either is given up, so that both problems are told.
+            let key = loader.private_key(&path_of_key, key);
+            Some(CertificateMaterial { chain: chain?, key: key?, path_of_key })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

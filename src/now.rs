@@ -3,6 +3,7 @@
 //! Decisions take [`Now`] as an argument: it is read once a handshake and once a socket read. A test moves its gateway's
 //! clock ahead instead of waiting.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -46,9 +47,38 @@ impl Clock {
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
+    /// When a timer has to ring for the moment `mono` on this clock.
+    #[must_use]
+    pub fn instant(&self, mono: u64) -> Instant {
+        let from_start = Duration::from_millis(mono.saturating_sub(self.ahead.load(Ordering::Relaxed)));
+        self.start.checked_add(from_start).unwrap_or(self.start)
+    }
+
     /// Moves both clocks ahead, for every holder of this clock. For tests; running timers do not notice by themselves.
     pub fn advance(&self, by: Duration) {
         self.ahead.fetch_add(millis(by), Ordering::Relaxed);
+    }
+}
+
+/// [`Now::wall`] as a person reads it: RFC 3339 in UTC, always with three digits of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp(pub u64);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(date) = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000) else {
+            // After the year 9999: no RFC 3339 date, so the bare number.
+            return write!(f, "{}", self.0);
+        };
+        let (year, month, day) = date.to_calendar_date();
+        let (hour, minute, second, milli) = date.to_hms_milli();
+        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", u8::from(month))
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -56,4 +86,16 @@ impl Clock {
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_rfc_3339_with_milliseconds() {
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp(1_709_251_199_007).to_string(), "2024-02-29T23:59:59.007Z");
+        assert_eq!(Timestamp(u64::MAX).to_string(), u64::MAX.to_string());
+    }
 }

@@ -1,1 +1,234 @@
 //! Decisions, pure: no socket, no clock, no file, no log. What a handshake needs to know is an argument, the answer is a value.
+//!
+//! [`Policy::admit`] is the order in which a handshake is judged, and that order has reasons: what costs nothing first; the
+//! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
+//! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
+
+pub mod bucket;
+pub mod cap;
+pub mod client_ip;
+pub mod compile;
+pub mod forward;
+pub mod origin;
+pub mod request;
+pub mod route;
+pub mod target;
+pub mod token;
+pub mod zone;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+
+use crate::deny::Deny;
+use crate::now::Now;
+use cap::{Cap, KeyedPermit, Permit};
+use request::Opening;
+use route::{Matcher, Route};
+use token::Identity;
+use zone::{Hit, Zone};
+
+/// Everything that decides, compiled from one config; never changed.
+#[derive(Debug)]
+pub struct Policy {
+    /// In the order of the file, which is the order of the metrics.
+    pub routes: Vec<Arc<Route>>,
+    /// Every host and path that leads to one of them, the most particular first.
+    ranked: Vec<(Matcher, Arc<Route>)>,
+    /// The cap over all routes.
+    pub total: Arc<Cap>,
+    /// Every zone, those of a single route too.
+    pub zones: Vec<Arc<Zone>>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    keys: KeyHasher,
+}
+
+/// One handshake, as far as it is known before anything is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Host and path.
+    pub opening: &'a Opening,
+    /// The query, as it came.
+    pub query: Option<&'a str>,
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// Whose handshake it is: see [`Policy::client`].
+    pub client: IpAddr,
+}
+
+/// The answer, with what is to be said of it either way.
+#[derive(Debug)]
+pub struct Decision {
+    /// The route, once there was one.
+    pub route: Option<Arc<Route>>,
+    /// The subject, once a token was good.
+    pub subject: Option<Arc<str>>,
+    /// Whether a limit in dry run would have refused.
+    pub dry_run_refusal: bool,
+    /// Yes or no.
+    pub verdict: Result<Admission, Denial>,
+}
+
+/// The yes. What it holds is given back when it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    /// The slots of the session to be.
+    pub permits: Permits,
+    /// Milliseconds that the handshake has to wait for its turn.
+    pub wait_ms: u64,
+    /// When the identity ends, in [`Now::mono`].
+    pub expires: Option<u64>,
+    /// A cap that just came near its limit.
+    pub warn: Option<&'static str>,
+}
+
+/// The slots that one session holds, each given back by its own drop.
+#[derive(Debug)]
+pub struct Permits {
+    _total: Permit,
+    _route: Option<Permit>,
+    _ip: Option<KeyedPermit>,
+    _subject: Option<KeyedPermit>,
+}
+
+/// The no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub deny: Deny,
+    /// The status, which an operator may have chosen.
+    pub status: u16,
+    /// Seconds after which it is worth trying again.
+    pub retry_after: Option<u64>,
+    /// More about it, for the log alone.
+    pub why: &'static str,
+}
+
+impl Denial {
+    /// With the reason's own status.
+    #[must_use]
+    pub fn new(deny: Deny, why: &'static str) -> Self {
+        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why }
+    }
+}
+
+impl Policy {
+    /// The address that counts as the client's: the peer's, or what a trusted proxy says of it.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        client_ip::client_ip(peer, &self.trusted_proxies, forwarded)
+    }
+
+    /// Whether a peer is a proxy that speaks for others.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
+    /// Whether a session may be opened.
+    #[must_use]
+    pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
+        let Opening { host, path } = ask.opening;
+        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+            return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
+        };
+        let mut decision = Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+        decision.verdict = self.admit_to(route, ask, now, &mut decision.subject, &mut decision.dry_run_refusal);
+        decision
+    }
+
+    fn admit_to(
+        &self,
+        route: &Route,
+        ask: &Ask<'_>,
+        now: Now,
+        subject: &mut Option<Arc<str>>,
+        dry_run_refusal: &mut bool,
+    ) -> Result<Admission, Denial> {
+        if let Some(origins) = &route.origins {
+            let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
+            origins.check(origin).map_err(|deny| Denial::new(deny, "not on the route's list"))?;
+        }
+        let wait_ms = self.check_rate(route, ask.client, now, dry_run_refusal)?;
+        let identity = check_token(route, ask, now)?;
+        subject.clone_from(&identity.subject);
+        let (permits, warn) = self.take_slots(route, ask.client, identity.subject.as_deref())?;
+        let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
+        Ok(Admission { permits, wait_ms, expires, warn })
+    }
+
+    fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
+        let Some(handshakes) = &route.handshakes else { return Ok(0) };
+        let hit = Hit {
+            zone: &handshakes.zone,
+            key: self.keys.of_ip(client),
+            burst: handshakes.burst,
+            delay: handshakes.delay,
+            dry_run: handshakes.dry_run,
+        };
+        let outcome = zone::admit(&[hit], now.mono);
+        *dry_run = !outcome.dry_runs.is_empty();
+        outcome.answer.map_err(|refusal| Denial {
+            status: handshakes.status,
+            retry_after: Some(refusal.retry_ms.div_ceil(1000).max(1)),
+            ..Denial::new(Deny::HandshakeRate, if refusal.zone_full { "the zone is full" } else { "over rate and burst" })
+        })
+    }
+
+    fn take_slots(
+        &self,
+        route: &Route,
+        client: IpAddr,
+        subject: Option<&str>,
+    ) -> Result<(Permits, Option<&'static str>), Denial> {
+        let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
+        let (total, total_warns) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
+        let (route_slot, route_warns) = match &route.caps.total {
+            Some(cap) => cap.take().map(|(slot, warn)| (Some(slot), warn)).ok_or(busy(Deny::RouteCap, "connections.total"))?,
+            None => (None, false),
+        };
+        let ip = match &route.caps.per_ip {
+            Some(cap) => Some(cap.take(self.keys.of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
+            None => None,
+        };
+        let subject = match (&route.caps.per_subject, subject) {
+            (Some(cap), Some(subject)) => {
+                let key = self.keys.of(subject.as_bytes());
+                Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
+            }
+            _ => None,
+        };
+        let warn = if total_warns {
+            Some("total")
+        } else if route_warns {
+            Some("route")
+        } else {
+            None
+        };
+        Ok((Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject }, warn))
+    }
+}
+
+fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
+    let Some(rule) = &route.token else { return Ok(Identity::default()) };
+    let refuse = |deny: Deny, why| {
+        let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
+        Denial { status, ..Denial::new(deny, why) }
+    };
+    let found = token::source::find(&rule.from, ask.headers, ask.query).map_err(|r| refuse(r.deny, r.why))?;
+    let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
+    rule.verifier.verify(found.as_str(), now).map_err(|r| refuse(r.deny, r.why))
+}
+
+impl Decision {
+    /// A no before there was a route.
+    #[must_use]
+    pub fn no(denial: Denial) -> Self {
+        Self { route: None, subject: None, dry_run_refusal: false, verdict: Err(denial) }
+    }
+}

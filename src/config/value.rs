@@ -1,177 +1,88 @@
 //! The kinds of value in the file: each parses itself, says what is allowed when it can't, and is valid once it parsed.
+//!
+//! A value knows nothing of its key, of other keys or of the machine. No message here repeats what may be a secret.
 
-use std::path::PathBuf;
+mod address;
+mod bounded;
+mod number;
+mod source;
+mod time;
+mod word;
+
+use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::Deserializer;
+use serde::de::{Error, Unexpected, Visitor};
 
-/// A number of bytes: `1048576`, `"512k"`, `"1m"`, `"1g"` (nginx's letters, powers of 1024).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
+pub use address::{address, networks};
+pub use bounded::{header_size, positive, positive_option, refusal_status, share, token_status};
+pub use number::{Rate, Size};
+pub use source::{Secret, Source};
+pub use time::{TimeText, duration, leeway, optional_duration};
+pub use word::{Algorithm, OneOrMany, Origins, TokenFrom};
 
-impl FromStr for Size {
-    type Err = String;
+/// A value that an operator types as a text and, for some, as a bare integer.
+trait Typed: FromStr<Err = String> {
+    /// What is allowed, to stand behind "expected".
+    const EXPECTED: &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size: a number of bytes, or one with k, m or g, as \"16k\"");
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let scale: u64 = match &text[digits.len()..] {
-            "" => 1,
-            "k" | "K" => 1 << 10,
-            "m" | "M" => 1 << 20,
-            "g" | "G" => 1 << 30,
-            _ => return Err(wrong()),
-        };
-        let count: u64 = digits.parse().map_err(|_| wrong())?;
-        count.checked_mul(scale).map(Self).ok_or_else(wrong)
+    /// The value of a bare integer; `None` where only a text will do.
+    fn from_integer(_: u64) -> Option<Result<Self, String>> {
+        None
     }
 }
 
-/// A rate, exact: `units` in every `period_ms`, where one request or message is [`Rate::ONE`] units.
-///
-/// nginx's spellings (`10r/s`, `7r/m`) keep nginx's truncation to whole thousandths a second, so that they give nginx's
-/// verdicts; `10/minute` and the like are not truncated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// What drains in one period. At least 1.
-    pub units: u64,
-    /// The period in milliseconds. At least 1.
-    pub period_ms: u64,
+/// Reads a [`Typed`] value from whatever stands in the file.
+fn typed<'de, T: Typed, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TypedVisitor(PhantomData))
 }
 
-impl Rate {
-    /// One request or message.
-    pub const ONE: u64 = 1000;
-}
+struct TypedVisitor<T>(PhantomData<T>);
 
-impl FromStr for Rate {
-    type Err = String;
+impl<T: Typed> Visitor<'_> for TypedVisitor<T> {
+    type Value = T;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("`{text}` is no rate: a whole number above 0 and a unit, as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\"")
-        };
-        let (count, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-            Some(at) => text.split_at(at),
-            None => (text, "r/s"),
-        };
-        let count: u64 = count.parse().ok().filter(|n| (1..=1_000_000_000).contains(n)).ok_or_else(wrong)?;
-        let units = count * Self::ONE;
-        Ok(match unit {
-            "r/s" | "/s" | "/sec" | "/second" => Self { units, period_ms: 1000 },
-            // nginx: floor(N * 1000 / 60) a second, ngx_http_limit_req_module.c
-            "r/m" => Self { units: units / 60, period_ms: 1000 },
-            "/m" | "/min" | "/minute" => Self { units, period_ms: 60_000 },
-            "/h" | "/hour" => Self { units, period_ms: 3_600_000 },
-            "/d" | "/day" => Self { units, period_ms: 86_400_000 },
-            _ => return Err(wrong()),
-        })
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(T::EXPECTED)
     }
-}
 
-/// Where a text that is no secret stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// `env:NAME`
-    Env(String),
-    /// `file:PATH`, or a path
-    File(PathBuf),
-}
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
 
-impl FromStr for Source {
-    type Err = String;
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        T::from_integer(number).ok_or_else(|| E::invalid_type(Unexpected::Unsigned(number), &self))?.map_err(E::custom)
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return Err(format!("`{text}` is a URL; this version reads keys from `file:PATH` or `env:NAME` only"));
+    // TOML's integers are signed, so this is the one that a TOML file reaches.
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
         }
-        match text.split_once(':') {
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("env" | "file", _)) | None if text.is_empty() || text.ends_with(':') => {
-                Err(format!("`{text}` names nothing: `file:PATH`, `env:NAME` or a path"))
+    }
+}
+
+/// `Deserialize` through [`typed`], and a schema of `$kinds` with a pattern: the two sides of one spelling.
+macro_rules! typed_value {
+    ($name:ident, types: $types:tt, pattern: $pattern:expr, description: $description:expr) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                crate::config::value::typed(deserializer)
             }
-            Some(_) | None => Ok(Self::File(text.into())),
         }
-    }
-}
 
-/// Where a secret stands: `env:NAME` or `file:PATH`, never the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret(pub Source);
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
 
-impl FromStr for Secret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // The text may be the secret itself, typed by mistake: the message must not repeat it.
-        match text.split_once(':') {
-            Some(("env" | "file", name)) if !name.is_empty() => text.parse().map(Self),
-            _ => Err("a secret does not stand in this file: name where it does, as \"env:JWT_SECRET\" or \"file:/run/secrets/jwt\"".into()),
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": $types, "pattern": $pattern, "description": $description })
+            }
         }
-    }
+    };
 }
-
-/// A signature algorithm of RFC 7518, RFC 8037.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "RFC 7518's own names")]
-pub enum Algorithm {
-    HS256,
-    HS384,
-    HS512,
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
-}
-
-/// A text or a list of texts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(from = "OneOrManyTyped")]
-#[schemars(with = "OneOrManyTyped")]
-pub struct OneOrMany(pub Vec<String>);
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a text or a list of texts")]
-#[allow(dead_code, reason = "the schema's form of it")]
-enum OneOrManyTyped {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<OneOrManyTyped> for OneOrMany {
-    fn from(typed: OneOrManyTyped) -> Self {
-        Self(match typed {
-            OneOrManyTyped::One(one) => vec![one],
-            OneOrManyTyped::Many(many) => many,
-        })
-    }
-}
-
-/// `origins`: the word `"any"`, or a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Every Origin, a missing one and `null` too: said on purpose.
-    Any,
-    /// Those that match one of these.
-    List(Vec<String>),
-}
-
-/// One place where a token may stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenFrom {
-    /// `Authorization: Bearer`
-    Header,
-    /// A cookie of this name.
-    Cookie(String),
-    /// A query parameter of this name.
-    Query(String),
-    /// An entry `bearer.TOKEN` of `Sec-WebSocket-Protocol`.
-    Subprotocol,
-}
+use typed_value;

@@ -1,0 +1,101 @@
+//! The operator's listener: what the gateway counts, whether it is well, and who is connected.
+//!
+//! It answers on the thread that is not traffic. It reads and never changes anything. What is answered is decided in
+//! `answer`; here are only sockets and their bounds.
+
+mod answer;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::metrics::Metrics;
+use crate::now::Clock;
+use crate::session::live::Registry;
+
+/// Connections at once; further ones wait in the listen queue.
+const MAX_CONNECTIONS: usize = 64;
+
+/// For the request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one connection, which carries one request: a reader that takes no bytes holds its place no longer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Before the next accept where one failed, as it does at once again without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// hyper's least is 8 KiB.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What the operator's pages are made of.
+pub struct AdminState {
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// For `/connections`.
+    pub registry: Arc<Registry>,
+    /// For `/readyz`: the error says why not, as `draining`.
+    pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// For the age of sessions.
+    pub clock: Clock,
+}
+
+/// Answers until `stop` is true or its sender is gone; then what is still being answered is cut off. To be run where
+/// `tokio::task::spawn_local` may be called. A drain that should be seen at `/readyz` must end before `stop`.
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let failing = Cell::new(false);
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                failing.set(false);
+                connections.spawn_local(connection(socket, peer, state.clone()));
+            }
+            Err(error) => {
+                // Once for each time that it begins: the next tries fail alike.
+                if !failing.replace(true) {
+                    tracing::warn!(%error, "the admin listener could not accept a connection");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, peer: SocketAddr, state: Arc<AdminState>) {
+    let peer = Rc::new(peer.ip());
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let answer = answer::answer(&state, *peer, &request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(socket), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin listener failed"),
+        Err(_) => tracing::debug!("a connection to the admin listener took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

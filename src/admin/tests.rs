@@ -1,0 +1,230 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::LocalSet;
+
+use super::answer::answer;
+use super::*;
+use crate::deny::{Deny, Side};
+use crate::metrics::Sources;
+use crate::session::live::Live;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+
+fn state() -> AdminState {
+    let clock = Clock::system();
+    let metrics = Metrics::new(&["chat".into()], 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
+    AdminState { metrics: Arc::new(metrics), registry: Arc::new(Registry::new(1)), ready: Box::new(|| Ok(())), clock }
+}
+
+fn get(target: &str) -> Request<()> {
+    Request::get(target).body(()).unwrap()
+}
+
+fn status(state: &AdminState, peer: IpAddr, headers: &[(&str, &str)]) -> StatusCode {
+    let mut request = Request::get("/connections");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    answer(state, peer, &request.body(()).unwrap()).status()
+}
+
+/// Status and body.
+fn page(state: &AdminState, target: &str) -> (u16, String) {
+    let response = answer(state, HERE, &get(target));
+    let status = response.status().as_u16();
+    let mut whole = std::pin::pin!(response.into_body().collect());
+    // The body is whole in memory, so it is ready at once.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Ok(body)) = Future::poll(whole.as_mut(), &mut context) else { panic!("not ready") };
+    (status, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+}
+
+#[test]
+fn health_and_readiness_say_so_in_a_word() {
+    let mut state = state();
+    assert_eq!(page(&state, "/healthz"), (200, "ok".into()));
+    assert_eq!(page(&state, "/readyz"), (200, "ready".into()));
+    state.ready = Box::new(|| Err("draining".into()));
+    assert_eq!(page(&state, "/readyz"), (503, "draining".into()));
+    assert_eq!(page(&state, "/healthz").0, 200);
+}
+
+#[test]
+fn only_get_and_head_of_known_pages_are_answered() {
+    let state = state();
+    assert_eq!(page(&state, "/metricsx").0, 404);
+    assert_eq!(page(&state, "/").0, 200);
+    for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
+        let refused = answer(&state, HERE, &Request::builder().method(method).uri("/metrics").body(()).unwrap());
+        assert_eq!(refused.status(), 405);
+        assert_eq!(refused.headers()["allow"], "GET, HEAD");
+    }
+}
+
+#[test]
+fn every_answer_forbids_caches_and_guesses() {
+    let state = state();
+    for target in ["/", "/metrics", "/healthz", "/readyz", "/connections", "/connections?limit=x", "/nowhere"] {
+        let response = answer(&state, HERE, &get(target));
+        assert_eq!(response.headers()["cache-control"], "no-store", "{target}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{target}");
+    }
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let state = state();
+    state.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
+    let asked =
+        Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0").body(()).unwrap();
+    let content_type = |request| answer(&state, HERE, &request).headers()["content-type"].clone();
+    assert_eq!(content_type(asked), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(content_type(get("/metrics")), "text/plain; version=0.0.4; charset=utf-8");
+    let line = r#"wsgate_sessions_ended_total{route="chat",side="gateway",reason="token_expired"} 1"#;
+    assert!(page(&state, "/metrics").1.lines().any(|l| l == line));
+}
+
+#[test]
+fn connections_are_filtered_by_decoded_parameters() {
+    let state = state();
+    let now = state.clock.now();
+    let _entries: Vec<_> = [("a b", "ann"), ("a b", "bob&c"), ("chat", "ann")]
+        .into_iter()
+        .map(|(route, subject)| {
+            let live = Live::new(state.registry.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now);
+            state.registry.enter(0, live)
+        })
+        .collect();
+    let subjects = |target: &str| {
+        let page: serde_json::Value = serde_json::from_str(&page(&state, target).1).unwrap();
+        let shown: Vec<String> = page["connections"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|connection| connection["subject"].as_str().unwrap().to_owned())
+            .collect();
+        (shown.join(" "), page["total"].as_u64().unwrap(), page["truncated"].as_bool().unwrap())
+    };
+    assert_eq!(subjects("/connections"), ("ann bob&c ann".into(), 3, false));
+    assert_eq!(subjects("/connections?limit=2"), ("ann bob&c".into(), 3, true));
+    assert_eq!(subjects("/connections?route=a%20b"), ("ann bob&c".into(), 2, false));
+    assert_eq!(subjects("/connections?route=a+b&subject=bob%26c"), ("bob&c".into(), 1, false));
+    assert_eq!(subjects("/connections?subject=nobody"), (String::new(), 0, false));
+}
+
+#[test]
+fn a_wrong_parameter_is_said_and_not_ignored() {
+    let state = state();
+    for query in ["limit=0", "limit=100001", "limit=-1", "limit=", "user=ann"] {
+        let (status, body) = page(&state, &format!("/connections?{query}"));
+        assert_eq!(status, 400, "{query}");
+        assert!(body.contains("limit"), "{body}");
+    }
+    assert_eq!(page(&state, "/connections?limit=100000").0, 200);
+}
+
+#[test]
+fn a_page_whose_name_was_rebound_to_loopback_is_refused() {
+    let state = state();
+    let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 1));
+    for peer in [HERE, mapped, IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        for host in ["evil.example:9100", "localhost.evil.example", "127.0.0.1.evil.example", "localhost@evil", "", "["]
+        {
+            assert_eq!(status(&state, peer, &[("host", host)]), 403, "{host}");
+        }
+        assert_eq!(status(&state, peer, &[("host", "localhost"), ("host", "evil.example")]), 403);
+        for host in ["127.0.0.1:9100", "localhost:9100", "LOCALHOST", "[::1]:9100", "10.0.0.9"] {
+            assert_eq!(status(&state, peer, &[("host", host)]), 200, "{host}");
+        }
+    }
+    assert_eq!(status(&state, HERE, &[]), 200);
+}
+
+#[test]
+fn a_scraper_elsewhere_may_use_any_name_but_a_web_page_may_not() {
+    let state = state();
+    assert_eq!(status(&state, ELSEWHERE, &[("host", "gateway:9100")]), 200);
+    for peer in [HERE, ELSEWHERE] {
+        assert_eq!(status(&state, peer, &[("host", "127.0.0.1"), ("origin", "https://evil.example")]), 403);
+    }
+}
+
+/// Runs the listener on a free port, and ends when `test` does.
+fn served<T>(test: impl AsyncFnOnce(SocketAddr, watch::Sender<bool>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::task::spawn_local(serve(listener, Arc::new(state()), stopped));
+        let result = test(address, stop).await;
+        server.await.unwrap();
+        result
+    })
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn it_answers_over_a_socket_and_stops_when_told() {
+    served(async |address, stop| {
+        let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+        let head = exchange(address, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(head.contains("content-length: 2\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        stop.send(true).unwrap();
+    });
+}
+
+#[test]
+fn it_stops_when_nobody_is_left_to_stop_it() {
+    served(async |_, stop| drop(stop));
+}
+
+#[test]
+fn idle_connections_beyond_the_bound_wait_and_are_answered_once_there_is_room() {
+    served(async |address, stop| {
+        let mut idle = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        // Each turn of the loop runs what is ready; the accepts are, the answer must not be.
+        for _ in 0..10 * MAX_CONNECTIONS {
+            tokio::task::yield_now().await;
+        }
+        let mut byte = [0];
+        assert_eq!(waiting.try_read(&mut byte).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(idle.pop());
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok"), "{answer}");
+        stop.send(true).unwrap();
+    });
+}
+
+#[test]
+fn an_oversized_head_is_refused() {
+    served(async |address, stop| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(2 * MAX_HEAD));
+        // The gateway may reset the connection before it has read all of it.
+        let _ = socket.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+        stop.send(true).unwrap();
+    });
+}

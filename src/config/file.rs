@@ -1,0 +1,36 @@
+//! Reads the files that an operator names, with a bound: a path may lead to a device or a log by mistake.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The most that any one file may hold, in bytes.
+pub const MOST: u64 = 1 << 20;
+
+/// Reads a file whole.
+///
+/// # Errors
+///
+/// Those of opening and reading, and a file of more than [`MOST`] bytes.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    // Opening a folder works, and reading one says nothing that helps.
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a file of text.
+///
+/// # Errors
+///
+/// Those of [`read`], and bytes that are no UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+}

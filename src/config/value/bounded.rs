@@ -1,0 +1,55 @@
+//! Plain numbers that only make sense in a range: each function reads one and says its range when it is left.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::Size;
+
+/// Reads a count of at least 1.
+pub fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("a count of 0 lets nothing through: at least 1")),
+        count => Ok(count),
+    }
+}
+
+/// Reads a count of at least 1 that may be absent.
+pub fn positive_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    positive(deserializer).map(Some)
+}
+
+/// Reads a share: above 0, at most 1.
+pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let share = f64::deserialize(deserializer)?;
+    // Written so that NaN, which TOML has, is refused too.
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(D::Error::custom(format!("`{share}` is no share: above 0 and at most 1, as 0.9")));
+    }
+    Ok(share)
+}
+
+/// Reads the largest head of a request: 8k, which browsers with cookies need, to 1m.
+pub fn header_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+    let size = Size::deserialize(deserializer)?;
+    if !(Size(8 << 10)..=Size(1 << 20)).contains(&size) {
+        return Err(D::Error::custom(format!("{} bytes are no limit for a head: from \"8k\" to \"1m\"", size.0)));
+    }
+    Ok(size)
+}
+
+/// Reads the status of a refusal for a limit's sake, in the range of nginx's `limit_req_status`.
+pub fn refusal_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let status = u16::deserialize(deserializer)?;
+    if !(400..=599).contains(&status) {
+        return Err(D::Error::custom(format!("{status} is no status of a refusal: from 400 to 599")));
+    }
+    Ok(status)
+}
+
+/// Reads the status of a refusal for the token's sake.
+pub fn token_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    match u16::deserialize(deserializer)? {
+        status @ (401 | 403) => Ok(status),
+        status => Err(D::Error::custom(format!("{status} is no status of a refused token: 401 or 403"))),
+    }
+}

@@ -1,0 +1,114 @@
+//! Turns what the TOML parser and serde say into what an operator reads. Never repeats a value that could be a secret.
+//!
+//! serde hands its messages on as text only, so they are taken apart here, and passed on as they are where one has a
+//! shape that is not known. The fixtures in `tests/configs/invalid` hold the shapes.
+
+use toml::de::{DeValue, Error};
+
+use super::problem::Problem;
+
+/// What serde says of the value `found` at `path`.
+pub(super) fn of_serde(path: &str, key: &str, message: &str, found: Option<&DeValue>) -> Problem {
+    if let Some(missing) = quoted_behind(message, "missing field ") {
+        let path = if path.is_empty() { missing.to_owned() } else { format!("{path}.{missing}") };
+        return Problem::new(path, "missing: this key is needed");
+    }
+    if let Some(allowed) = message.strip_prefix(&format!("unknown field `{key}`, expected ")) {
+        return unknown(Problem::new(path, "unknown key"), key, allowed);
+    }
+    if message.starts_with("unknown variant ")
+        && let Some(DeValue::String(word)) = found
+        && let Some(allowed) = message.strip_prefix(&format!("unknown variant `{word}`, expected "))
+    {
+        return unknown(Problem::new(path, format!("`{word}` is not known here")), word, allowed);
+    }
+    if let Some((problem, expected)) = message.split_once(", expected ") {
+        let is_list = expected == "a sequence" && matches!(found, Some(DeValue::Table(_)));
+        let allowed = format!("allowed: {}", expectation(expected));
+        let help = if is_list { format!("{allowed}, each written as [[{key}]]") } else { allowed };
+        if problem.starts_with("invalid type: ") {
+            return Problem::new(path, format!("wrong type: {}", found.map_or("another", kind))).help(help);
+        }
+        if problem.starts_with("invalid value: ") {
+            return Problem::new(path, "out of range").help(help);
+        }
+    }
+    // What toml says where a word of a fixed list is wanted.
+    if message == "wanted string or table" {
+        return Problem::new(path, format!("wrong type: {}", found.map_or("another", kind))).help("allowed: a text");
+    }
+    Problem::new(path, message)
+}
+
+/// What the parser says of a file that is no TOML. An error behind one that broke the structure is mostly its echo, so
+/// only those are told that do not disturb what follows, and the first that does.
+pub(super) fn of_syntax(text: &str, mut errors: Vec<Error>) -> Vec<Problem> {
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut problems = Vec::new();
+    for error in errors {
+        let here = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        let is_bare_word = here.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+        let problem = match error.message() {
+            "duplicate key" => Problem::new("", format!("`{here}` stands here a second time")).help(match here {
+                "listen" | "route" => format!("several are written as [[{here}]], each of them"),
+                _ => "leave one of the two".to_owned(),
+            }),
+            // The word is not repeated: it may be a secret.
+            message if is_bare_word && (message.starts_with("string values") || message.starts_with("invalid ")) => {
+                Problem::new("", "a value that is no number, no true or false, and has no quotes")
+                    .help("a text stands in quotes, as \"30s\"")
+            }
+            message => {
+                problems.push(Problem::new("", message).at(error.span()));
+                break;
+            }
+        };
+        problems.push(problem.at(error.span()));
+    }
+    problems
+}
+
+/// A word that is not one of `allowed`, which is serde's list: "`a`, `b`", "`a` or `b`" or "one of `a`, `b`".
+fn unknown(problem: Problem, word: &str, allowed: &str) -> Problem {
+    let allowed: Vec<_> = allowed.split('`').skip(1).step_by(2).collect();
+    let near = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
+    let nearest = allowed.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)));
+    let guess = match nearest {
+        Some(nearest) if near(nearest) >= 0.6 => format!("did you mean `{nearest}`?\n"),
+        _ => String::new(),
+    };
+    problem.help(format!("{guess}allowed: {}", allowed.join(", ")))
+}
+
+fn quoted_behind<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
+    message.strip_prefix(prefix)?.strip_prefix('`')?.strip_suffix('`')
+}
+
+/// What stands in the file, in words.
+fn kind(value: &DeValue) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or a time of day",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// What serde expects, in words. Our own values say it themselves.
+fn expectation(expected: &str) -> &str {
+    match expected {
+        "a string" | "path string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "f64" => "a number",
+        _ if expected.starts_with("struct ") => "a table",
+        own => own,
+    }
+}

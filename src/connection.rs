@@ -1,0 +1,182 @@
+//! One accepted socket up to its session: TLS and the head under one deadline, one request, and the socket taken back
+//! from hyper. The task that runs this ends where the session's begins.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsStream;
+
+use crate::deny::Deny;
+use crate::gateway::Worker;
+use crate::handshake::record::Attempt;
+use crate::handshake::{Handover, Handshake, SharedHandshake};
+use crate::policy::Denial;
+use crate::session::exit::Exit;
+use crate::session::live::Live;
+use crate::session::{Opened, Session};
+use crate::stream::Stream;
+use crate::tls;
+
+/// After a refusal: how long, and how much, a client may go on sending before its socket is closed, so that it gets to
+/// read the answer (a socket closed with unread bytes is reset, and a reset discards what was sent).
+const LINGER: (Duration, usize) = (Duration::from_millis(500), 64 * 1024);
+
+/// One accepted socket.
+pub struct Accepted {
+    /// The socket.
+    pub tcp: TcpStream,
+    /// Its other end.
+    pub peer: IpAddr,
+    /// Which listener it came through.
+    pub listener: usize,
+}
+
+/// Serves one socket until its session begins or its handshake is refused.
+pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { tcp, peer, listener } = accepted;
+    let shared = worker.shared.clone();
+    let begun = shared.books.clock.mono();
+    let deadline: Instant = shared.books.clock.instant(begun).into();
+    let deadline = deadline + shared.listeners[listener].handshake_timeout;
+    // A frame is never held back for the next one.
+    let _ = tcp.set_nodelay(true);
+    let fail = |deny, why| {
+        Attempt::headless(shared.clone(), listener, peer, begun).refused(&Denial::new(deny, why), false);
+    };
+    let stream = match &shared.listeners[listener].tls {
+        None => Stream::Tcp(tcp),
+        Some(acceptor) => {
+            let limited = acceptor.accept_with(tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
+            match timeout_at(deadline, limited).await {
+                Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream))),
+                Ok(Err(error)) => return fail_tls(&error, fail),
+                Err(_) => return fail(Deny::HandshakeTimeout, "TLS took longer than handshake_timeout"),
+            }
+        }
+    };
+    let handshake = Rc::new(Handshake {
+        secure: matches!(stream, Stream::Tls(_)),
+        worker: worker.clone(),
+        listener,
+        peer,
+        accepted: begun,
+        head_seen: Cell::new(false),
+        opened: RefCell::new(None),
+    });
+    match Box::pin(exchange(stream, &handshake, deadline, shared.max_head)).await {
+        Exchanged::Done(stream, first) => match handshake.opened.take() {
+            Some(handover) => begin(&worker, listener, stream, &first, handover),
+            None => linger(stream).await,
+        },
+        Exchanged::Late(mut stream) => {
+            fail(Deny::HandshakeTimeout, "the head took longer than handshake_timeout");
+            let answer = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            // The client may be gone; it was told what can be told.
+            let _ = timeout(LINGER.0, stream.write_all(answer)).await;
+            linger(stream).await;
+        }
+        Exchanged::Malformed(why) => fail(Deny::BadHandshake, why),
+        Exchanged::Lost => {}
+    }
+}
+
+/// What became of the one request.
+enum Exchanged {
+    /// It was answered; the socket is ours again, with what came behind the request.
+    Done(Stream, bytes::Bytes),
+    /// There was no whole head in time.
+    Late(Stream),
+    /// It was no HTTP; hyper has answered with 400 or 431.
+    Malformed(&'static str),
+    /// The client is gone, or never said anything.
+    Lost,
+}
+
+async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, max_head: usize) -> Exchanged {
+    let mut connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(max_head)
+        .serve_connection(TokioIo::new(stream), SharedHandshake(handshake.clone()));
+    let mut late = Box::pin(sleep_until(deadline));
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // The deadline is the head's: an upstream has its own.
+        if !handshake.head_seen.get() && Future::poll(late.as_mut(), cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await;
+    match ended {
+        None => Exchanged::Late(connection.into_parts().io.into_inner()),
+        Some(Ok(())) => {
+            let parts = connection.into_parts();
+            Exchanged::Done(parts.io.into_inner(), parts.read_buf)
+        }
+        Some(Err(error)) if error.is_parse_too_large() => Exchanged::Malformed("the head is over max_header_size"),
+        Some(Err(error)) if error.is_parse() => Exchanged::Malformed("not HTTP/1.1"),
+        Some(Err(_)) => Exchanged::Lost,
+    }
+}
+
+/// The 101 is out: a small task of its own carries on, and this one ends.
+fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], handover: Handover) {
+    let Handover { attempt, route, admission, upstream } = handover;
+    let shared = &worker.shared;
+    let books = &shared.books;
+    let id = books.sessions.next_id();
+    let live = Live::new(id, route.name.clone(), attempt.subject(), attempt.client(), books.clock.now());
+    attempt.admitted();
+    let entry = books.sessions.enter(worker.index, live);
+    let active = worker.traffic[route.index].enter();
+    let listener = shared.listeners[listener].name.clone();
+    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
+    let opened = Opened {
+        client: (client, first),
+        upstream: (upstream.stream, &upstream.first),
+        deflate: upstream.deflate,
+        route,
+        expires: admission.expires,
+    };
+    tokio::task::spawn_local(Session::new(opened, exit));
+}
+
+/// A failed TLS handshake is a refusal, unless the client left without a word.
+fn fail_tls(error: &std::io::Error, fail: impl Fn(Deny, &'static str)) {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => fail(Deny::BadHandshake, "the TLS handshake failed"),
+        _ => fail(Deny::ClientLost, "the connection ended in the TLS handshake"),
+    }
+}
+
+/// Closes a refused client's socket so that it gets to read the answer.
+async fn linger(mut stream: Stream) {
+    let (time, mut left) = LINGER;
+    let drain = async {
+        stream.shutdown().await?;
+        let mut scrap = [0; 1024];
+        while left > 0 {
+            let read = stream.read(&mut scrap).await?;
+            if read == 0 {
+                break;
+            }
+            left = left.saturating_sub(read);
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    // Whatever goes wrong, the socket is closed next.
+    let _ = timeout(time, drain).await;
+}

@@ -1,0 +1,178 @@
+//! From a request's head to an answer: admission, the wait for one's turn, the upstream, and the 101 or the refusal.
+//!
+//! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
+
+pub mod record;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+
+use crate::deny::Deny;
+use crate::gateway::Worker;
+use crate::policy::forward::{self, Caller};
+use crate::policy::request::Opening;
+use crate::policy::route::Route;
+use crate::policy::{Admission, Ask, Denial};
+use crate::upstream::{self, Answered};
+use record::Attempt;
+
+/// What hyper asks for each request of one connection; there is but one.
+pub struct Handshake {
+    /// The thread's share of the gateway.
+    pub worker: Rc<Worker>,
+    /// Which listener it came through.
+    pub listener: usize,
+    /// Whose socket it is.
+    pub peer: IpAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// When the socket was accepted, in [`crate::now::Now::mono`].
+    pub accepted: u64,
+    /// Whether the head is here, so that its deadline no longer counts.
+    pub head_seen: Cell<bool>,
+    /// What a yes hands over to the connection once the 101 is out.
+    pub opened: RefCell<Option<Handover>>,
+}
+
+/// A handshake that went well, up to the writing of the 101.
+pub struct Handover {
+    /// Not yet written down: the client may still be lost.
+    pub attempt: Attempt,
+    /// The route.
+    pub route: Arc<Route>,
+    /// What is held, and until when.
+    pub admission: Admission,
+    /// The other socket.
+    pub upstream: Answered,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl hyper::service::Service<Request<Incoming>> for SharedHandshake {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let this = self.0.clone();
+        this.head_seen.set(true);
+        Box::pin(async move { Ok(this.handle(request).await) })
+    }
+}
+
+/// One [`Handshake`], held by hyper and by the connection.
+#[derive(Clone)]
+pub struct SharedHandshake(pub Rc<Handshake>);
+
+impl Handshake {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        let (parts, _no_body) = request.into_parts();
+        let policy = &self.worker.shared.policy;
+        let client = policy.client(self.peer, &parts.headers);
+        let mut attempt = Attempt::new(self, client, &parts);
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        match self.open(&parts, client, &mut attempt).await {
+            Ok((route, admission, upstream)) => {
+                let allowed = origin.filter(|_| route.origins.is_some());
+                let mut answer = Response::new(Full::default());
+                *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                *answer.headers_mut() = forward::answer(&upstream.headers, allowed.as_ref());
+                self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
+                answer
+            }
+            Err(denial) => {
+                let allowed = origin.filter(|origin| attempt.allows_origin(origin));
+                let challenge = attempt.route().is_some_and(|route| route.token.is_some());
+                attempt.refused(&denial, true);
+                refusal(&denial, allowed.as_ref(), challenge)
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        parts: &http::request::Parts,
+        client: IpAddr,
+        attempt: &mut Attempt,
+    ) -> Result<(Arc<Route>, Admission, Answered), Denial> {
+        let shared = &self.worker.shared;
+        if shared.is_draining() {
+            return Err(Denial { retry_after: Some(1), ..Denial::new(Deny::Draining, "the gateway is stopping") });
+        }
+        let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
+            .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
+        let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client };
+        let decision = shared.policy.admit(&ask, shared.books.clock.now());
+        attempt.decided(&decision);
+        let admission = decision.verdict?;
+        // A route is there wherever the verdict is a yes.
+        let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
+        if let Some(cap) = admission.warn {
+            shared.books.metrics.cap_warned();
+            tracing::warn!(cap, route = &*route.name, "connections are near their cap");
+        }
+        if admission.wait_ms > 0 {
+            // It holds its slots meanwhile: who waits for a turn counts.
+            tokio::time::sleep(Duration::from_millis(admission.wait_ms)).await;
+        }
+        let caller = Caller {
+            peer: self.peer,
+            trusted: shared.policy.is_trusted_proxy(self.peer),
+            secure: self.secure,
+            subject: decision.subject.as_deref(),
+        };
+        let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
+        *request.headers_mut() = headers;
+        let tls = shared.upstream_tls[route.index].as_ref();
+        let answered =
+            Box::pin(upstream::dial(&route.target, tls, request, shared.max_head, route.pass_upstream_errors)).await?;
+        Ok((route, admission, answered))
+    }
+}
+
+/// The answer to a refused handshake: status, headers, and one line of text with the label in front.
+fn refusal(denial: &Denial, allowed: Option<&HeaderValue>, challenge: bool) -> Answer {
+    let row = denial.deny.row();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if denial.status == 426 {
+        // RFC 6455 s4.4, RFC 9110 s15.5.22.
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade, close"));
+    }
+    if let Some(seconds) = denial.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if denial.status == 401 && challenge {
+        // RFC 6750 s3: no error code where there was no token.
+        let error = if denial.deny == Deny::TokenMissing { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(error));
+    }
+    match allowed {
+        Some(origin) => forward::name_origin(&mut headers, origin),
+        None => {
+            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
+    }
+    let mut answer = Response::new(Full::from(format!("{}: {}\n", row.label, row.sentence)));
+    *answer.status_mut() = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *answer.headers_mut() = headers;
+    answer
+}

@@ -1,0 +1,150 @@
+//! One handshake in the books: counted once and, if it was refused, logged once, whatever becomes of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header;
+
+use super::Handshake;
+use crate::access_log::{Refused, Said};
+use crate::deny::Deny;
+use crate::gateway::Shared;
+use crate::now::Timestamp;
+use crate::policy::route::Route;
+use crate::policy::{Decision, Denial};
+
+/// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
+const KEPT: usize = 1024;
+
+/// A handshake under way. Dropped before it was decided, its client was lost.
+pub struct Attempt {
+    shared: Arc<Shared>,
+    listener: usize,
+    client: IpAddr,
+    accepted: u64,
+    host: Option<Box<[u8]>>,
+    path: Option<Box<str>>,
+    origin: Option<Box<[u8]>>,
+    route: Option<Arc<Route>>,
+    subject: Option<Arc<str>>,
+    over: bool,
+}
+
+impl Attempt {
+    /// A handshake whose head is here. What is kept of it is copied: a header would hold on to the whole read buffer.
+    #[must_use]
+    pub fn new(handshake: &Handshake, client: IpAddr, parts: &http::request::Parts) -> Self {
+        let copy = |value: &HeaderValue| value.as_bytes().iter().copied().take(KEPT).collect();
+        let path: String = parts.uri.path().chars().take(KEPT).collect();
+        let query = if parts.uri.query().is_some() { "?" } else { "" };
+        Self {
+            host: parts.headers.get(header::HOST).map(copy),
+            path: Some(format!("{path}{query}").into()),
+            origin: parts.headers.get(header::ORIGIN).map(copy),
+            ..Self::headless(handshake.worker.shared.clone(), handshake.listener, client, handshake.accepted)
+        }
+    }
+
+    /// A handshake that failed before there was a head.
+    #[must_use]
+    pub fn headless(shared: Arc<Shared>, listener: usize, client: IpAddr, accepted: u64) -> Self {
+        Self {
+            shared,
+            listener,
+            client,
+            accepted,
+            host: None,
+            path: None,
+            origin: None,
+            route: None,
+            subject: None,
+            over: false,
+        }
+    }
+
+    /// Keeps what a decision found out, for the log.
+    pub fn decided(&mut self, decision: &Decision) {
+        self.route.clone_from(&decision.route);
+        self.subject.clone_from(&decision.subject);
+        if let Some(route) = decision.route.as_ref().filter(|_| decision.dry_run_refusal) {
+            self.shared.books.metrics.dry_run(route.index);
+        }
+    }
+
+    /// The route, once there is one.
+    #[must_use]
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The token's subject, once a token was good.
+    #[must_use]
+    pub fn subject(&self) -> Option<Arc<str>> {
+        self.subject.clone()
+    }
+
+    /// Whether the route's own list has this Origin, so that its page may read a refusal.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        let origins = self.route.as_ref().and_then(|route| route.origins.as_ref());
+        origins.is_some_and(|origins| origins.check(Some(origin.as_bytes())).is_ok())
+    }
+
+    /// The 101 is out.
+    pub fn admitted(mut self) {
+        self.over = true;
+        let duration = self.duration();
+        self.shared.books.metrics.handshake(self.route.as_ref().map(|route| route.index), Ok(()), duration);
+    }
+
+    /// It was refused. `answered` says whether the client was told.
+    pub fn refused(mut self, denial: &Denial, answered: bool) {
+        self.write(denial, answered);
+    }
+
+    fn duration(&self) -> u64 {
+        self.shared.books.clock.mono().saturating_sub(self.accepted)
+    }
+
+    fn write(&mut self, denial: &Denial, answered: bool) {
+        self.over = true;
+        let books = &self.shared.books;
+        let duration_ms = self.duration();
+        books.metrics.handshake(self.route.as_ref().map(|route| route.index), Err(denial.deny), duration_ms);
+        books.log.refused(&Refused {
+            time: Timestamp(books.clock.now().wall),
+            connection_id: None,
+            listener: &self.shared.listeners[self.listener].name,
+            route: self.route.as_ref().map(|route| &*route.name),
+            client: self.client,
+            host: self.host.as_deref().map(Said::bytes),
+            path: self.path.as_deref().map(Said::path),
+            origin: self.origin.as_deref().map(Said::bytes),
+            subject: self.subject.as_deref().map(Said::new),
+            reason: denial.deny,
+            status: answered.then_some(denial.status),
+            duration_ms,
+            why: Some(Said::new(denial.why)).filter(|_| !denial.why.is_empty()),
+        });
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.over {
+            let (deny, why) = if std::thread::panicking() {
+                (Deny::Internal, "the gateway failed")
+            } else {
+                (Deny::ClientLost, "the client left before the answer")
+            };
+            self.write(&Denial::new(deny, why), false);
+        }
+    }
+}

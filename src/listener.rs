@@ -1,0 +1,67 @@
+//! The accept loop: never slow, never fatal.
+//!
+//! Its only waits are for a client, for a free place among the handshakes under way, and for descriptors when there are
+//! none.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::connection::{self, Accepted};
+use crate::gateway::{Phase, Worker};
+
+/// How long accepting rests after an error that is not one client's own.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Accepts until the gateway drains; `index` is the listener's place in the file.
+pub async fn run(worker: Rc<Worker>, listener: TcpListener, index: usize) {
+    let shared = worker.shared.clone();
+    let mut phase = shared.phase.subscribe();
+    let accept = accept(worker, &listener, index);
+    tokio::select! {
+        biased;
+        // The sender lives in `shared`, which lives here: there is no other end to this wait.
+        _ = phase.wait_for(|phase| *phase != Phase::Running) => {}
+        () = accept => {}
+    }
+}
+
+async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
+    let shared = &worker.shared;
+    let metrics = &shared.books.metrics;
+    loop {
+        // Reached, this bound leaves clients in the kernel's queue. It is never closed.
+        let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((tcp, peer)) => {
+                metrics.accepted(index);
+                let peer = peer.ip().to_canonical();
+                let Some(share) = shared.handshake_share(peer) else {
+                    metrics.shed(index);
+                    continue;
+                };
+                let served = connection::serve(worker.clone(), Accepted { tcp, peer, listener: index });
+                tokio::task::spawn_local(async move {
+                    served.await;
+                    drop((place, share));
+                });
+            }
+            Err(error) => {
+                metrics.accept_failed(index);
+                if is_one_clients(&error) {
+                    continue;
+                }
+                tracing::error!(listener = &*shared.listeners[index].name, %error, "accepting rests for 100 ms");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// accept(2): errors of the connection that was to be accepted, not of the listener.
+fn is_one_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+}

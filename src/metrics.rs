@@ -1,0 +1,135 @@
+//! What the gateway counts, and how Prometheus reads it.
+//!
+//! Each gateway has its own [`Metrics`]; nothing is global. Every label value is a name from the config or a word from
+//! an enum, never what a client sent, and what can happen stands there at zero from the start, so that the first time
+//! it happens is an increase that a query sees. Nothing here decides anything.
+
+mod counts;
+pub mod family;
+mod process;
+mod scrape;
+mod text;
+mod traffic;
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+use crate::deny::{Deny, Side};
+use crate::now::Now;
+use counts::{Counts, ListenerCounts};
+use scrape::Scrape;
+
+pub use counts::{CapFill, Sources, ZoneFill};
+pub use traffic::{Active, Counter, Traffic};
+
+/// Everything that one gateway counts.
+///
+/// Routes, workers and listeners are named by their index in what [`Metrics::new`] was given.
+#[derive(Debug)]
+pub struct Metrics {
+    counts: Arc<Counts>,
+    registry: Registry,
+}
+
+/// One scrape.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The `Content-Type` to send it with.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
+impl Metrics {
+    /// All counts at zero. `started` is what `wsgate_start_time_seconds` says.
+    #[must_use]
+    pub fn new(routes: &[Arc<str>], workers: usize, listeners: &[String], started: Now, sources: Sources) -> Self {
+        let counts = Arc::new(Counts::new(routes, workers, listeners, sources, started.wall));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape(counts.clone())));
+        Self { counts, registry }
+    }
+
+    /// The counts of one route on one worker: to be taken once for each session, or kept by the worker.
+    #[must_use]
+    pub fn traffic(&self, worker: usize, route: usize) -> Arc<Traffic> {
+        self.counts.traffic[worker][route].clone()
+    }
+
+    /// Counts the end of a handshake. `duration_ms` counts where there is a route.
+    pub fn handshake(&self, route: Option<usize>, result: Result<(), Deny>, duration_ms: u64) {
+        let Some(route) = route else {
+            self.counts.unrouted.up(result.err());
+            return;
+        };
+        let route = &self.counts.routes[route];
+        route.handshakes.up(result.err());
+        route.handshake_seconds.observe(duration_ms as f64 / 1e3);
+    }
+
+    /// Counts the end of a session; `reason` is none where the side closed. `messages` by [`Direction::index`].
+    ///
+    /// [`Direction::index`]: crate::deny::Direction::index
+    pub fn session_ended(&self, route: usize, side: Side, reason: Option<Deny>, duration_ms: u64, messages: [u64; 2]) {
+        let route = &self.counts.routes[route];
+        route.ended[side.index()].up(reason);
+        route.session_seconds.observe(duration_ms as f64 / 1e3);
+        for (histogram, messages) in route.session_messages.iter().zip(messages) {
+            histogram.observe(messages as f64);
+        }
+    }
+
+    /// Counts a handshake that the route's rate would have refused if it were not in dry run.
+    pub fn dry_run(&self, route: usize) {
+        self.counts.routes[route].dry_run.up();
+    }
+
+    /// Counts a warning that a cap is nearly full.
+    pub fn cap_warned(&self) {
+        self.counts.cap_warnings.up();
+    }
+
+    /// Counts a connection that was accepted.
+    pub fn accepted(&self, listener: usize) {
+        self.listener(listener).accepted.up();
+    }
+
+    /// Counts an accept that failed.
+    pub fn accept_failed(&self, listener: usize) {
+        self.listener(listener).errors.up();
+    }
+
+    /// Counts a connection that was closed at once, since its address had too many handshakes under way.
+    pub fn shed(&self, listener: usize) {
+        self.listener(listener).shed.up();
+    }
+
+    /// Everything, in the format that the scraper's `Accept` asks for: OpenMetrics 1.0 or Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn render(&self, accept: Option<&str>) -> Rendered {
+        let mut body = String::new();
+        // Writing to a `String` does not fail, nor does any value here; if it did, a scrape cut short has no end mark.
+        if encode(&mut body, &self.registry).is_err() {
+            tracing::error!("the metrics could not be written down");
+        }
+        if text::wants_openmetrics(accept) {
+            return Rendered { content_type: text::OPENMETRICS, body };
+        }
+        Rendered { content_type: text::CLASSIC, body: text::classic(&body) }
+    }
+
+    fn listener(&self, listener: usize) -> &ListenerCounts {
+        &self.counts.listeners[listener]
+    }
+}
+
+impl std::fmt::Debug for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! The counts behind the metrics, in arrays: what happens at a handshake or an end is an index, never a look-up by text.
+
+use std::array;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::traffic::Traffic;
+use crate::deny::{Deny, Direction, Side};
+
+/// The label of a handshake that ended before its route was known.
+pub(super) const NO_ROUTE: &str = "none";
+
+/// Seconds. An admission takes well under a millisecond, a slow upstream up to its timeouts.
+const HANDSHAKE_SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Seconds, from one to a week: sockets live long.
+const SESSION_SECONDS: [f64; 12] =
+    [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0, 345_600.0, 604_800.0];
+
+const SESSION_MESSAGES: [f64; 8] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+
+/// A count that every thread may add to: for what happens once a connection, not once a message.
+#[derive(Debug, Default)]
+pub(super) struct Shared(AtomicU64);
+
+impl Shared {
+    pub(super) fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One count for the good end and one for each reason.
+#[derive(Debug)]
+pub(super) struct Tally([Shared; 1 + Deny::ALL.len()]);
+
+impl Tally {
+    fn new() -> Self {
+        Self(array::from_fn(|_| Shared::default()))
+    }
+
+    pub(super) fn up(&self, reason: Option<Deny>) {
+        self.0[reason.map_or(0, |deny| 1 + deny.index())].up();
+    }
+
+    /// Every reason with its count; none is the good end.
+    pub(super) fn results(&self) -> impl Iterator<Item = (Option<Deny>, u64)> {
+        let reasons = std::iter::once(None).chain(Deny::ALL.iter().copied().map(Some));
+        reasons.zip(self.0.iter().map(Shared::get))
+    }
+}
+
+/// What is counted once a handshake or once a session, by route.
+pub(super) struct RouteCounts {
+    pub(super) name: Arc<str>,
+    pub(super) handshakes: Tally,
+    pub(super) handshake_seconds: Histogram,
+    pub(super) ended: [Tally; Side::ALL.len()],
+    pub(super) session_seconds: Histogram,
+    pub(super) session_messages: [Histogram; Direction::ALL.len()],
+    pub(super) dry_run: Shared,
+}
+
+impl RouteCounts {
+    fn new(name: &Arc<str>) -> Self {
+        Self {
+            name: name.clone(),
+            handshakes: Tally::new(),
+            handshake_seconds: Histogram::new(HANDSHAKE_SECONDS),
+            ended: array::from_fn(|_| Tally::new()),
+            session_seconds: Histogram::new(SESSION_SECONDS),
+            session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES)),
+            dry_run: Shared::default(),
+        }
+    }
+}
+
+/// What is counted at a listener.
+#[derive(Debug, Default)]
+pub(super) struct ListenerCounts {
+    pub(super) name: String,
+    pub(super) accepted: Shared,
+    pub(super) errors: Shared,
+    pub(super) shed: Shared,
+}
+
+/// How full a zone is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneFill {
+    /// The zone's name.
+    pub zone: Arc<str>,
+    /// Keys it remembers now.
+    pub entries: u64,
+    /// Keys it can remember.
+    pub capacity: u64,
+    /// How often it was full of live keys, ever.
+    pub full: u64,
+}
+
+/// How full a cap is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapFill {
+    /// The route; none for the cap over all of them.
+    pub route: Option<Arc<str>>,
+    /// Places taken.
+    pub used: u64,
+    /// Places; none where there is no limit.
+    pub limit: Option<u64>,
+}
+
+impl CapFill {
+    pub(super) fn labels(&self) -> [&str; 2] {
+        self.route.as_deref().map_or(["total", ""], |route| ["route", route])
+    }
+}
+
+/// What is not counted here but asked for at each scrape. Called on the admin's thread; it may take a lock, not wait.
+pub struct Sources {
+    /// Every zone.
+    pub zones: Box<dyn Fn() -> Vec<ZoneFill> + Send + Sync>,
+    /// The cap over all routes, and each route's.
+    pub caps: Box<dyn Fn() -> Vec<CapFill> + Send + Sync>,
+    /// Handshakes under way.
+    pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Lines that the access log dropped, ever.
+    pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Default for Sources {
+    /// No zones, no caps, nothing under way, nothing dropped.
+    fn default() -> Self {
+        Self {
+            zones: Box::new(Vec::new),
+            caps: Box::new(Vec::new),
+            in_flight: Box::new(|| 0),
+            log_dropped: Box::new(|| 0),
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// All of it.
+pub(super) struct Counts {
+    pub(super) routes: Vec<RouteCounts>,
+    pub(super) unrouted: Tally,
+    pub(super) listeners: Vec<ListenerCounts>,
+    /// By worker, then by route.
+    pub(super) traffic: Vec<Vec<Arc<Traffic>>>,
+    pub(super) cap_warnings: Shared,
+    pub(super) sources: Sources,
+    pub(super) started_wall_ms: u64,
+}
+
+impl Counts {
+    pub(super) fn new(
+        routes: &[Arc<str>],
+        workers: usize,
+        listeners: &[String],
+        sources: Sources,
+        started_wall_ms: u64,
+    ) -> Self {
+        let of_worker = || routes.iter().map(|_| Arc::new(Traffic::default())).collect();
+        Self {
+            routes: routes.iter().map(RouteCounts::new).collect(),
+            unrouted: Tally::new(),
+            listeners: listeners
+                .iter()
+                .map(|name| ListenerCounts { name: name.clone(), ..Default::default() })
+                .collect(),
+            traffic: (0..workers).map(|_| of_worker()).collect(),
+            cap_warnings: Shared::default(),
+            sources,
+            started_wall_ms,
+        }
+    }
+
+    /// For each route, its traffic on all workers.
+    pub(super) fn traffic_by_route(&self) -> impl Iterator<Item = impl Iterator<Item = &Arc<Traffic>> + Clone> {
+        (0..self.routes.len()).map(move |route| self.traffic.iter().map(move |worker| &worker[route]))
+    }
+}

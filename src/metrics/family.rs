@@ -1,0 +1,200 @@
+//! Every metric by its name, kind, labels and meaning: one table, from which the scrape and `docs/metrics.md` are made.
+
+use std::fmt;
+
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+    /// Always 1; its labels tell.
+    Info,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Info => "info",
+        })
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name in full, as a query writes it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, in one sentence.
+    pub help: &'static str,
+}
+
+impl Family {
+    /// The name as OpenMetrics describes it: without the suffix that the kind gives to each sample.
+    #[must_use]
+    pub fn described(&self) -> &'static str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        self.name.strip_suffix(suffix).unwrap_or(self.name)
+    }
+
+    /// The described name without its unit, and the unit: prometheus-client puts them together again.
+    pub(super) fn stem(&self) -> (&'static str, Option<Unit>) {
+        let described = self.described();
+        if let Some(stem) = described.strip_suffix("_seconds") {
+            return (stem, Some(Unit::Seconds));
+        }
+        match described.strip_suffix("_bytes") {
+            Some(stem) => (stem, Some(Unit::Bytes)),
+            None => (described, None),
+        }
+    }
+
+    pub(super) fn metric_type(&self) -> MetricType {
+        match self.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+            Kind::Info => MetricType::Info,
+        }
+    }
+}
+
+macro_rules! families {
+    ($($id:ident $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $id: Family =
+            Family { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+
+        /// All of them, in the order of a scrape.
+        pub const ALL: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    HANDSHAKES Counter "wsgate_handshakes_total" ["route", "result"]
+        "Handshakes that ended, by result: admitted, or the reason of the refusal; route is none where no route was found yet";
+    HANDSHAKE_SECONDS Histogram "wsgate_handshake_duration_seconds" ["route"]
+        "Time from the whole request head to the answer, of handshakes that found a route, refused ones too";
+    HANDSHAKES_IN_FLIGHT Gauge "wsgate_handshakes_in_flight" []
+        "Handshakes under way";
+    SESSIONS Gauge "wsgate_sessions_active" ["route"]
+        "Sessions that are open";
+    WORKER_SESSIONS Gauge "wsgate_worker_sessions" ["worker"]
+        "Sessions that are open, by the thread that carries them";
+    SESSIONS_ENDED Counter "wsgate_sessions_ended_total" ["route", "side", "reason"]
+        "Sessions that ended, by who ended them and why; closed is a Close of that side";
+    SESSION_SECONDS Histogram "wsgate_session_duration_seconds" ["route"]
+        "Age of sessions at their end";
+    SESSION_MESSAGES Histogram "wsgate_session_messages" ["route", "direction"]
+        "Messages of one session, counted at its end";
+    MESSAGES Counter "wsgate_messages_total" ["route", "direction"]
+        "Messages that were passed on; control frames are none";
+    BYTES Counter "wsgate_bytes_total" ["route", "direction"]
+        "Bytes that were passed on in sessions, frame headers included, TLS not";
+    DELAYED Counter "wsgate_messages_delayed_total" ["route"]
+        "Messages of clients that waited for their turn";
+    DROPPED Counter "wsgate_messages_dropped_total" ["route"]
+        "Messages of clients that were dropped";
+    DRY_RUN Counter "wsgate_limit_dry_run_total" ["route", "limit"]
+        "Handshakes that a limit would have refused if it were not in dry run";
+    ZONE_ENTRIES Gauge "wsgate_zone_entries" ["zone"]
+        "Keys that the zone remembers";
+    ZONE_CAPACITY Gauge "wsgate_zone_capacity" ["zone"]
+        "Keys that the zone can remember";
+    ZONE_FULL Counter "wsgate_zone_full_total" ["zone"]
+        "Handshakes that were refused since the zone was full of live keys";
+    CAP_USED Gauge "wsgate_cap_used" ["scope", "route"]
+        "Places taken of a cap: scope is total, or route with the route's name";
+    CAP_LIMIT Gauge "wsgate_cap_limit" ["scope", "route"]
+        "Places that the cap has";
+    CAP_WARNINGS Counter "wsgate_cap_warnings_total" []
+        "Warnings that a cap is nearly full";
+    ACCEPTED Counter "wsgate_accepted_total" ["listener"]
+        "Connections that were accepted";
+    ACCEPT_ERRORS Counter "wsgate_accept_errors_total" ["listener"]
+        "Accepts that failed, as without file descriptors";
+    SHED Counter "wsgate_handshakes_shed_total" ["listener"]
+        "Connections closed at once since their address had too many handshakes under way";
+    LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
+        "Lines of the access log that were dropped since its reader was too slow";
+    BUILD Info "wsgate_build_info" ["version"]
+        "The version that runs";
+    START_TIME Gauge "wsgate_start_time_seconds" []
+        "When the gateway started, in seconds since 1970";
+    RESIDENT Gauge "process_resident_memory_bytes" []
+        "Resident memory";
+    OPEN_FDS Gauge "process_open_fds" []
+        "Open file descriptors";
+    MAX_FDS Gauge "process_max_fds" []
+        "File descriptors that may be open";
+    CPU Counter "process_cpu_seconds_total" []
+        "CPU time, user and system";
+}
+
+/// The table of `docs/metrics.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for family in ALL {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        out += &format!("| `{}` | {} | {} | {} |\n", family.name, family.kind, labels.join(", "), family.help);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_name_is_put_together_again_from_stem_unit_and_suffix() {
+        let of = |family: Family| (family.stem().0, family.stem().1.map(|unit| unit.as_str().to_owned()));
+        assert_eq!(of(BYTES), ("wsgate", Some("bytes".to_owned())));
+        assert_eq!(of(CPU), ("process_cpu", Some("seconds".to_owned())));
+        assert_eq!(of(HANDSHAKE_SECONDS), ("wsgate_handshake_duration", Some("seconds".to_owned())));
+        assert_eq!(of(BUILD), ("wsgate_build", None));
+    }
+
+    #[test]
+    fn names_are_unique_and_a_counter_says_total() {
+        let names: HashSet<_> = ALL.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for family in ALL {
+            assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn the_page_of_the_docs_has_this_table() {
+        const PAGE: &str = include_str!("../../docs/metrics.md");
+        let (begin, end) = ("<!-- table: begin -->\n", "<!-- table: end -->");
+        let (head, rest) = PAGE.split_once(begin).unwrap();
+        let (table, tail) = rest.split_once(end).unwrap();
+        if table == markdown() {
+            return;
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("WSGATE_BLESS").is_some() {
+            std::fs::write(file, format!("{head}{begin}{}{end}{tail}", markdown())).unwrap();
+            return;
+        }
+        panic!("docs/metrics.md differs from the code: run the tests with WSGATE_BLESS=1 and look at what changed");
+    }
+}

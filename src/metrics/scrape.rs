@@ -1,0 +1,237 @@
+//! One scrape: every count is read and written down, none is changed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::counts::{Counts, NO_ROUTE, RouteCounts};
+use super::family::{self, Family};
+use super::process;
+use super::traffic::Traffic;
+use crate::deny::{Deny, Direction, Side};
+
+/// Reads [`Counts`] for a registry.
+pub(super) struct Scrape(pub(super) Arc<Counts>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (counts, to) = (&*self.0, &mut encoder);
+        handshakes(counts, to)?;
+        sessions(counts, to)?;
+        traffic(counts, to)?;
+        limits(counts, to)?;
+        listeners(counts, to)?;
+        itself(counts, to)
+    }
+}
+
+fn handshakes(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::HANDSHAKES, |out| {
+        for route in &counts.routes {
+            for (result, count) in route.handshakes.results() {
+                if count > 0 || result.is_none_or(|deny| deny.of_handshake() && !before_route(deny)) {
+                    out.counter([&route.name, result.map_or("admitted", Deny::label)], count)?;
+                }
+            }
+        }
+        for (result, count) in counts.unrouted.results() {
+            if count > 0 || result.is_some_and(without_route) {
+                out.counter([NO_ROUTE, result.map_or("admitted", Deny::label)], count)?;
+            }
+        }
+        Ok(())
+    })?;
+    by_route(counts, to, &family::HANDSHAKE_SECONDS, |out, route| {
+        out.histogram([&route.name], &route.handshake_seconds)
+    })?;
+    family(to, &family::HANDSHAKES_IN_FLIGHT, |out| out.gauge([], (counts.sources.in_flight)()))
+}
+
+/// What is decided before a route is looked for.
+fn before_route(deny: Deny) -> bool {
+    matches!(deny, Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::NoRoute)
+}
+
+/// What can end a handshake that has no route: also what may come at any moment.
+fn without_route(deny: Deny) -> bool {
+    before_route(deny) || matches!(deny, Deny::TotalCap | Deny::ClientLost | Deny::Draining | Deny::Internal)
+}
+
+fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::SESSIONS, |out| {
+        for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+            out.gauge([&route.name], sum(on_workers, Traffic::active))?;
+        }
+        Ok(())
+    })?;
+    family(to, &family::WORKER_SESSIONS, |out| {
+        for (worker, routes) in counts.traffic.iter().enumerate() {
+            out.gauge([&worker.to_string()], sum(routes.iter(), Traffic::active))?;
+        }
+        Ok(())
+    })?;
+    by_route(counts, to, &family::SESSIONS_ENDED, |out, route| {
+        for side in Side::ALL {
+            for (reason, count) in route.ended[side.index()].results() {
+                if count > 0 || ends(side, reason) {
+                    out.counter([&route.name, side.label(), reason.map_or("closed", Deny::label)], count)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    by_route(counts, to, &family::SESSION_SECONDS, |out, route| out.histogram([&route.name], &route.session_seconds))?;
+    by_route(counts, to, &family::SESSION_MESSAGES, |out, route| {
+        for direction in Direction::ALL {
+            out.histogram([&route.name, direction.label()], &route.session_messages[direction.index()])?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether a session can end so: a side closes or is lost, and everything else the gateway does.
+fn ends(side: Side, reason: Option<Deny>) -> bool {
+    match (side, reason) {
+        (Side::Client, None | Some(Deny::ClientLost)) | (Side::Upstream, None | Some(Deny::UpstreamLost)) => true,
+        (Side::Gateway, Some(deny)) => deny.of_session() && !matches!(deny, Deny::ClientLost | Deny::UpstreamLost),
+        (Side::Client | Side::Upstream, Some(_)) | (Side::Gateway, None) => false,
+    }
+}
+
+fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    for (described, read) in
+        [(family::MESSAGES, Traffic::messages_of as fn(&Traffic, Direction) -> u64), (family::BYTES, Traffic::bytes_of)]
+    {
+        family(to, &described, |out| {
+            for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+                for direction in Direction::ALL {
+                    let total = sum(on_workers.clone(), |traffic| read(traffic, direction));
+                    out.counter([&route.name, direction.label()], total)?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    for (described, read) in
+        [(family::DELAYED, Traffic::delayed_count as fn(&Traffic) -> u64), (family::DROPPED, Traffic::dropped_count)]
+    {
+        family(to, &described, |out| {
+            for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+                out.counter([&route.name], sum(on_workers, read))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    by_route(counts, to, &family::DRY_RUN, |out, route| out.counter([&route.name, "handshakes"], route.dry_run.get()))?;
+    let zones = (counts.sources.zones)();
+    family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
+    family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;
+    family(to, &family::ZONE_FULL, |out| zones.iter().try_for_each(|zone| out.counter([&zone.zone], zone.full)))?;
+    let caps = (counts.sources.caps)();
+    family(to, &family::CAP_USED, |out| caps.iter().try_for_each(|cap| out.gauge(cap.labels(), cap.used)))?;
+    family(to, &family::CAP_LIMIT, |out| {
+        caps.iter().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(cap.labels(), limit)))
+    })?;
+    family(to, &family::CAP_WARNINGS, |out| out.counter([], counts.cap_warnings.get()))
+}
+
+fn listeners(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let all = &counts.listeners;
+    family(to, &family::ACCEPTED, |out| all.iter().try_for_each(|one| out.counter([&one.name], one.accepted.get())))?;
+    family(to, &family::ACCEPT_ERRORS, |out| {
+        all.iter().try_for_each(|one| out.counter([&one.name], one.errors.get()))
+    })?;
+    family(to, &family::SHED, |out| all.iter().try_for_each(|one| out.counter([&one.name], one.shed.get())))
+}
+
+fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::LOG_DROPPED, |out| out.counter([], (counts.sources.log_dropped)()))?;
+    family(to, &family::BUILD, |out| out.metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))]))?;
+    family(to, &family::START_TIME, |out| out.gauge([], counts.started_wall_ms as f64 / 1e3))?;
+    for (described, value) in [
+        (family::RESIDENT, process::resident()),
+        (family::OPEN_FDS, process::open_fds()),
+        (family::MAX_FDS, process::max_fds()),
+    ] {
+        family(to, &described, |out| value.map_or(Ok(()), |value| out.gauge([], value)))?;
+    }
+    family(to, &family::CPU, |out| out.counter([], process::cpu_seconds()))
+}
+
+fn sum<'a>(all: impl Iterator<Item = &'a Arc<Traffic>>, read: impl Fn(&Traffic) -> u64) -> u64 {
+    all.map(|traffic| read(traffic)).fold(0, u64::wrapping_add)
+}
+
+/// Writes the samples of one family.
+struct Samples<'a> {
+    metric: MetricEncoder<'a>,
+    family: &'a Family,
+}
+
+fn family(
+    to: &mut DescriptorEncoder<'_>,
+    family: &Family,
+    samples: impl FnOnce(&mut Samples<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let (stem, unit) = family.stem();
+    let metric = to.encode_descriptor(stem, family.help, unit.as_ref(), family.metric_type())?;
+    samples(&mut Samples { metric, family })
+}
+
+fn by_route(
+    counts: &Counts,
+    to: &mut DescriptorEncoder<'_>,
+    described: &Family,
+    mut samples: impl FnMut(&mut Samples<'_>, &RouteCounts) -> fmt::Result,
+) -> fmt::Result {
+    family(to, described, |out| counts.routes.iter().try_for_each(|route| samples(out, route)))
+}
+
+impl Samples<'_> {
+    fn counter<const N: usize>(&mut self, values: [&str; N], count: impl EncodeCounterValue) -> fmt::Result {
+        self.labelled(values, |metric| metric.encode_counter(&count, None::<&Exemplar<NoLabelSet, f64>>))
+    }
+
+    fn gauge<const N: usize>(&mut self, values: [&str; N], value: impl EncodeGaugeValue) -> fmt::Result {
+        self.labelled(values, |metric| metric.encode_gauge(&value))
+    }
+
+    fn histogram<const N: usize>(&mut self, values: [&str; N], histogram: &Histogram) -> fmt::Result {
+        let labels = self.labels(values);
+        histogram.encode(self.metric.encode_family(&labels)?)
+    }
+
+    fn labelled<const N: usize>(
+        &mut self,
+        values: [&str; N],
+        sample: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let labels = self.labels(values);
+        if labels.is_empty() {
+            return sample(&mut self.metric);
+        }
+        sample(&mut self.metric.encode_family(&labels)?)
+    }
+
+    /// The family's labels with these values; an empty value is an absent label in Prometheus.
+    fn labels<'v, const N: usize>(&self, values: [&'v str; N]) -> Vec<(&'static str, &'v str)> {
+        debug_assert_eq!(self.family.labels.len(), N, "{}", self.family.name);
+        self.family.labels.iter().copied().zip(values).filter(|(_, value)| !value.is_empty()).collect()
+    }
+}

@@ -1,0 +1,260 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::family::{self, Kind};
+use super::*;
+use crate::deny::Direction;
+
+const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
+
+fn metrics() -> Metrics {
+    let sources = Sources {
+        zones: Box::new(|| vec![ZoneFill { zone: "per_ip".into(), entries: 3, capacity: 65_536, full: 2 }]),
+        caps: Box::new(|| {
+            vec![
+                CapFill { route: None, used: 7, limit: Some(10_000) },
+                CapFill { route: Some("chat".into()), used: 6, limit: Some(1000) },
+                CapFill { route: Some("a\"b".into()), used: 1, limit: None },
+            ]
+        }),
+        in_flight: Box::new(|| 4),
+        log_dropped: Box::new(|| 5),
+    };
+    let routes = ["chat".into(), "a\"b".into()];
+    let started = Now { mono: 0, wall: 1_700_000_000_500 };
+    Metrics::new(&routes, 2, &["0.0.0.0:8443".to_owned()], started, sources)
+}
+
+/// Every sample of a scrape by its name and labels.
+fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let body = metrics.render(OPENMETRICS).body;
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    let pairs: Vec<_> = samples.map(|line| line.rsplit_once(' ').unwrap()).collect();
+    let by_name: BTreeMap<_, _> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.parse().unwrap())).collect();
+    assert_eq!(by_name.len(), pairs.len(), "a sample stands twice");
+    by_name
+}
+
+fn starting_with<'a>(samples: &'a BTreeMap<String, f64>, start: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    samples.iter().filter(move |(name, _)| name.starts_with(start)).map(|(name, value)| (name.as_str(), *value))
+}
+
+#[test]
+fn a_scrape_has_every_metric_of_the_table_and_no_other() {
+    let body = metrics().render(None).body;
+    let described: BTreeSet<(&str, String)> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, kind)| (name, kind.to_owned()))
+        .collect();
+    let kind = |kind: Kind| if kind == Kind::Info { "gauge".to_owned() } else { kind.to_string() };
+    assert_eq!(described, family::ALL.iter().map(|family| (family.name, kind(family.kind))).collect());
+    for family in family::ALL {
+        let sampled = body.lines().any(|line| line.starts_with(family.name));
+        assert!(sampled, "{} has no sample", family.name);
+    }
+}
+
+#[test]
+fn every_sample_has_its_familys_labels() {
+    for name in samples(&metrics()).keys() {
+        let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+        let family = family::ALL
+            .iter()
+            .find(|family| {
+                let suffix = name.strip_prefix(family.name);
+                suffix == Some("")
+                    || family.kind == Kind::Histogram && matches!(suffix, Some("_sum" | "_count" | "_bucket"))
+            })
+            .unwrap_or_else(|| panic!("{name} is in no family"));
+        let keys: Vec<&str> = labels
+            .trim_end_matches('}')
+            .split("\",")
+            .filter_map(|pair| Some(pair.split_once("=\"")?.0))
+            .filter(|key| *key != "le")
+            .collect();
+        assert!(family.labels.starts_with(&keys) && keys.len() + 1 >= family.labels.len(), "{name} {keys:?}");
+    }
+}
+
+#[test]
+fn what_can_happen_stands_at_zero_from_the_start() {
+    let samples = samples(&metrics());
+    let results = |route: &str| {
+        let start = format!("wsgate_handshakes_total{{route=\"{route}\",");
+        let found = starting_with(&samples, &start).map(|(name, value)| {
+            assert!(value == 0.0, "{name} {value}");
+            name[start.len()..].trim_start_matches("result=\"").trim_end_matches("\"}").to_owned()
+        });
+        found.collect::<BTreeSet<_>>()
+    };
+    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+    let of_route = [
+        "admitted",
+        "origin_missing",
+        "origin_forbidden",
+        "token_missing",
+        "token_invalid",
+        "token_expired",
+        "handshake_rate",
+        "ip_cap",
+        "subject_cap",
+        "route_cap",
+        "total_cap",
+        "upstream_connect",
+        "upstream_refused",
+        "upstream_timeout",
+        "client_lost",
+        "draining",
+        "internal",
+    ];
+    assert_eq!(results("chat"), set(&of_route));
+    let unrouted = [
+        "not_websocket",
+        "bad_handshake",
+        "handshake_timeout",
+        "no_route",
+        "total_cap",
+        "client_lost",
+        "draining",
+        "internal",
+    ];
+    assert_eq!(results("none"), set(&unrouted));
+
+    let start = "wsgate_sessions_ended_total{route=\"chat\",";
+    let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
+    let gateway =
+        ["bad_frame", "draining", "idle_timeout", "internal", "message_rate", "message_too_big", "token_expired"];
+    let mut expected = vec!["side=client,reason=client_lost}".to_owned(), "side=client,reason=closed}".to_owned()];
+    expected.extend(gateway.map(|reason| format!("side=gateway,reason={reason}}}")));
+    expected.extend(["side=upstream,reason=closed}".to_owned(), "side=upstream,reason=upstream_lost}".to_owned()]);
+    assert_eq!(ended, expected);
+}
+
+#[test]
+fn what_should_not_happen_is_shown_all_the_same_once_it_does() {
+    let metrics = metrics();
+    metrics.handshake(Some(0), Err(Deny::BadHandshake), 1);
+    metrics.handshake(None, Err(Deny::IpCap), 1);
+    metrics.session_ended(0, Side::Upstream, Some(Deny::BadFrame), 1, [0, 0]);
+    let samples = samples(&metrics);
+    assert_eq!(samples[r#"wsgate_handshakes_total{route="chat",result="bad_handshake"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_handshakes_total{route="none",result="ip_cap"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_sessions_ended_total{route="chat",side="upstream",reason="bad_frame"}"#], 1.0);
+}
+
+#[test]
+fn handshakes_are_counted_by_route_and_result_and_timed_by_route() {
+    let metrics = metrics();
+    metrics.handshake(Some(0), Ok(()), 250);
+    metrics.handshake(Some(0), Ok(()), 500);
+    metrics.handshake(Some(1), Err(Deny::TokenExpired), 0);
+    metrics.handshake(None, Err(Deny::NoRoute), 9_999);
+    let samples = samples(&metrics);
+    assert_eq!(samples[r#"wsgate_handshakes_total{route="chat",result="admitted"}"#], 2.0);
+    assert_eq!(samples[r#"wsgate_handshakes_total{route="a\"b",result="token_expired"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_handshakes_total{route="none",result="no_route"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_handshake_duration_seconds_bucket{le="0.25",route="chat"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_handshake_duration_seconds_sum{route="chat"}"#], 0.75);
+    let timed: f64 = starting_with(&samples, "wsgate_handshake_duration_seconds_count").map(|(_, value)| value).sum();
+    assert_eq!(timed, 3.0);
+}
+
+#[test]
+fn traffic_is_the_sum_over_the_workers() {
+    let metrics = metrics();
+    let here = metrics.traffic(0, 0).enter();
+    let (there, too) = (metrics.traffic(1, 0).enter(), metrics.traffic(1, 1).enter());
+    here.passed(Direction::ToUpstream, 2);
+    there.passed(Direction::ToUpstream, 3);
+    too.carried(Direction::ToClient, 100);
+    there.delayed();
+    there.dropped();
+    let before = samples(&metrics);
+    assert_eq!(before[r#"wsgate_messages_total{route="chat",direction="to_upstream"}"#], 5.0);
+    assert_eq!(before[r#"wsgate_messages_total{route="chat",direction="to_client"}"#], 0.0);
+    assert_eq!(before[r#"wsgate_bytes_total{route="a\"b",direction="to_client"}"#], 100.0);
+    assert_eq!(before[r#"wsgate_messages_delayed_total{route="chat"}"#], 1.0);
+    assert_eq!(before[r#"wsgate_messages_dropped_total{route="chat"}"#], 1.0);
+    assert_eq!(before[r#"wsgate_sessions_active{route="chat"}"#], 2.0);
+    assert_eq!(before[r#"wsgate_worker_sessions{worker="0"}"#], 1.0);
+    assert_eq!(before[r#"wsgate_worker_sessions{worker="1"}"#], 2.0);
+
+    drop((here, there, too));
+    let after = samples(&metrics);
+    for (name, active) in starting_with(&after, "wsgate_sessions_active").chain(starting_with(&after, "wsgate_worker_"))
+    {
+        assert_eq!(active, 0.0, "{name}");
+    }
+}
+
+#[test]
+fn the_end_of_a_session_fills_its_histograms() {
+    let metrics = metrics();
+    metrics.session_ended(0, Side::Client, None, 4_000_000, [0, 50]);
+    let samples = samples(&metrics);
+    assert_eq!(samples[r#"wsgate_sessions_ended_total{route="chat",side="client",reason="closed"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_session_duration_seconds_bucket{le="3600.0",route="chat"}"#], 0.0);
+    assert_eq!(samples[r#"wsgate_session_duration_seconds_bucket{le="14400.0",route="chat"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_session_messages_bucket{le="0.0",route="chat",direction="to_upstream"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_session_messages_sum{route="chat",direction="to_client"}"#], 50.0);
+}
+
+#[test]
+fn sources_are_read_at_the_scrape() {
+    let metrics = metrics();
+    metrics.dry_run(1);
+    metrics.cap_warned();
+    let samples = samples(&metrics);
+    for (name, value) in [
+        (r#"wsgate_zone_entries{zone="per_ip"}"#, 3.0),
+        (r#"wsgate_zone_capacity{zone="per_ip"}"#, 65_536.0),
+        (r#"wsgate_zone_full_total{zone="per_ip"}"#, 2.0),
+        (r#"wsgate_cap_used{scope="total"}"#, 7.0),
+        (r#"wsgate_cap_limit{scope="route",route="chat"}"#, 1000.0),
+        (r#"wsgate_cap_used{scope="route",route="a\"b"}"#, 1.0),
+        ("wsgate_cap_warnings_total", 1.0),
+        ("wsgate_handshakes_in_flight", 4.0),
+        ("wsgate_access_log_dropped_total", 5.0),
+        (r#"wsgate_limit_dry_run_total{route="a\"b",limit="handshakes"}"#, 1.0),
+        ("wsgate_start_time_seconds", 1_700_000_000.5),
+    ] {
+        assert_eq!(samples[name], value, "{name}");
+    }
+    assert!(!samples.contains_key(r#"wsgate_cap_limit{scope="route",route="a\"b"}"#));
+}
+
+#[test]
+fn listeners_are_counted_apart_from_routes() {
+    let metrics = metrics();
+    metrics.accepted(0);
+    metrics.accepted(0);
+    metrics.accept_failed(0);
+    metrics.shed(0);
+    let samples = samples(&metrics);
+    assert_eq!(samples[r#"wsgate_accepted_total{listener="0.0.0.0:8443"}"#], 2.0);
+    assert_eq!(samples[r#"wsgate_accept_errors_total{listener="0.0.0.0:8443"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_handshakes_shed_total{listener="0.0.0.0:8443"}"#], 1.0);
+}
+
+#[test]
+fn both_formats_have_the_same_samples_and_only_openmetrics_an_end() {
+    let metrics = metrics();
+    let (modern, older) = (metrics.render(OPENMETRICS), metrics.render(None));
+    assert!(modern.body.ends_with("# EOF\n") && !older.body.contains("# EOF"));
+    // What the operating system says may differ between two scrapes.
+    let samples = |body: &str| {
+        let own = |line: &&str| !line.starts_with('#') && !line.starts_with("process_");
+        body.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(samples(&modern.body), samples(&older.body));
+    assert!(modern.body.contains("# UNIT wsgate_bytes bytes\n"));
+}
+
+#[test]
+fn two_gateways_count_apart() {
+    let (one, other) = (metrics(), metrics());
+    one.accepted(0);
+    assert_eq!(samples(&other)[r#"wsgate_accepted_total{listener="0.0.0.0:8443"}"#], 0.0);
+}

@@ -1,0 +1,112 @@
+//! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
+
+mod routes;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Policy;
+use super::cap::Cap;
+use super::token::Verifier;
+use super::zone::{KeyHasher, Zone};
+use crate::config::Config;
+use crate::config::problem::Problem;
+use crate::material::Material;
+
+/// A policy, and what an operator should know of it although it is no error.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What decides from now on.
+    pub policy: Policy,
+    /// What is allowed, but perhaps not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// What routes refer to by name.
+struct Named {
+    /// With the status of a refusal.
+    verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
+    zones: BTreeMap<String, Arc<Zone>>,
+    /// The names in the file, also of what is wrong in itself.
+    typed_jwt: Vec<String>,
+    typed_zones: Vec<String>,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Findings {
+    fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>, help: &str) {
+        let problem = Problem::new(path, message);
+        self.problems.push(if help.is_empty() { problem } else { problem.help(help) });
+    }
+
+    fn warn(&mut self, path: impl Into<String>, message: impl Into<String>, help: &str) {
+        self.warnings.push(Problem::new(path, message).help(help));
+    }
+
+    /// The value, or its error as a problem of `path`.
+    fn take<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.problems.push(Problem::new(path, message))).ok()
+    }
+}
+
+impl Policy {
+    /// Compiles a config whose keys and secrets were read.
+    ///
+    /// # Errors
+    /// All that is wrong across keys, in the order of the file's sections.
+    pub fn compile(config: &Config, material: &Material) -> Result<Compiled, Vec<Problem>> {
+        let mut found = Findings::default();
+        sections::check_server(&config.server, &mut found);
+        sections::check_addresses(config, &mut found);
+        let named = Named {
+            verifiers: sections::verifiers(config, material, &mut found),
+            zones: sections::zones(config, &mut found),
+            typed_jwt: config.jwt.keys().cloned().collect(),
+            typed_zones: config.zone.keys().cloned().collect(),
+        };
+        let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        sections::warn_of_unused(config, &mut found);
+        if !found.problems.is_empty() {
+            return Err(found.problems);
+        }
+        ranked.sort_by_key(|(matcher, _)| matcher.rank());
+        let own_zones = routes.iter().filter_map(|route| route.handshakes.as_ref()).map(|h| h.zone.clone());
+        let mut zones: Vec<Arc<Zone>> = named.zones.into_values().collect();
+        for zone in own_zones {
+            if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {
+                zones.push(zone);
+            }
+        }
+        let total = &config.server.connections;
+        let policy = Policy {
+            routes,
+            ranked,
+            total: Arc::new(Cap::new(total.total, total.warn_at)),
+            zones,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            keys: KeyHasher::new(),
+        };
+        Ok(Compiled { policy, warnings: found.warnings })
+    }
+}
+
+/// `did you mean` for a name that is not there.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let mut known: Vec<&String> = known.collect();
+    known.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
+    match known.first() {
+        Some(first) if strsim::damerau_levenshtein(name, first) <= 1 + name.len() / 3 => format!("did you mean `{first}`?"),
+        Some(_) => {
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!("there is {}", names.join(", "))
+        }
+        None => "there is none in this file".to_owned(),
+    }
+}

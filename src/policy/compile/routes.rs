@@ -1,0 +1,259 @@
+//! The routes: each compiled by itself, then compared with the others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::sections::{DEFAULT_ENTRIES, check_warn_at};
+use super::{Findings, Named, nearest};
+use crate::config::value::{Origins as TypedOrigins, Rate, TokenFrom};
+use crate::config::{self, Config, OnExcess};
+use crate::now::millis;
+use crate::policy::bucket::Limit;
+use crate::policy::cap::{Cap, KeyedCap};
+use crate::policy::origin::{Origins, Pattern};
+use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
+use crate::policy::target::{Target, Transport};
+use crate::policy::zone::Zone;
+
+/// The routes in the order of the file, and every host and path that leads to one of them.
+pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Vec<(Matcher, Arc<Route>)>) {
+    let mut routes = Vec::new();
+    let mut ranked = Vec::new();
+    let mut names = HashMap::new();
+    let mut places = HashMap::new();
+    for (index, typed) in config.route.iter().enumerate() {
+        let at = format!("route[{index}]");
+        let name = name_of(typed);
+        if name == "none" || name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
+            found.wrong(format!("{at}.name"), format!("`{name}` can't be a name"), "1 to 128 characters, and not `none`");
+        }
+        let matchers = matchers(typed, &at, found);
+        let twice = matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        if let Some((first, key)) = twice {
+            let message = format!("route[{first}] has the same host and path");
+            found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
+        } else if let Some(first) = names.insert(name.clone(), index) {
+            let message = format!("`{name}` is route[{first}]'s name too");
+            found.wrong(format!("{at}.name"), message, "give one of them a `name` of its own");
+        }
+        if let Some(route) = one(typed, index, &name, &at, named, found).map(Arc::new) {
+            ranked.extend(matchers.into_iter().map(|(matcher, _)| (matcher, route.clone())));
+            routes.push(route);
+        }
+    }
+    (routes, ranked)
+}
+
+fn one(typed: &config::Route, index: usize, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<Route> {
+    let before = found.problems.len();
+    let path = Matcher::new(Host::Any, &typed.path, typed.exact).ok()?.path;
+    let target = target(typed, at, found);
+    let token = token(typed, at, named, found);
+    let origins = origins(typed, at, found);
+    let handshakes = handshakes(typed, name, at, named, found);
+    let caps = caps(typed, at, found);
+    let terms = terms(typed, at, found);
+    if found.problems.len() > before {
+        return None;
+    }
+    Some(Route {
+        name: name.into(),
+        index,
+        path,
+        target: target?,
+        pass_upstream_errors: typed.pass_upstream_errors,
+        token,
+        origins,
+        handshakes,
+        caps,
+        terms,
+    })
+}
+
+fn name_of(typed: &config::Route) -> String {
+    let host = typed.host.as_ref().and_then(|hosts| hosts.0.first()).map_or("", String::as_str);
+    typed.name.clone().unwrap_or_else(|| format!("{host}{}", typed.path))
+}
+
+/// A route for several hosts has a matcher for each, with the key to blame.
+fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Matcher, &'static str)> {
+    let Some(any) = found.take(format!("{at}.path"), Matcher::new(Host::Any, &typed.path, typed.exact)) else {
+        return Vec::new();
+    };
+    let Some(hosts) = &typed.host else { return vec![(any, "path")] };
+    if hosts.0.is_empty() {
+        found.wrong(format!("{at}.host"), "the list is empty", "name a host, or leave it out for any");
+    }
+    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
+    hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
+}
+
+fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Target> {
+    let host_header = match &typed.upstream_host {
+        None => None,
+        Some(host) => {
+            let value = HeaderValue::from_str(host).map_err(|_| format!("`{host}` is no host"));
+            Some(found.take(format!("{at}.upstream_host"), value)?)
+        }
+    };
+    let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
+    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?')) {
+        found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
+    }
+    if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
+        found.wrong(format!("{at}.upstream_ca"), "the upstream speaks no TLS", "use https:// or wss://, or remove it");
+    }
+    let connect_timeout = millis(typed.connect_timeout);
+    let response_timeout = millis(typed.response_timeout);
+    Some(Target { transport, path, host_header, connect_timeout, response_timeout })
+}
+
+fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
+    let name = typed.jwt.as_ref()?;
+    let Ok(subject_header) = HeaderName::try_from(typed.subject_header.as_str()) else {
+        let message = format!("`{}` is no header name", typed.subject_header);
+        found.wrong(format!("{at}.subject_header"), message, "letters, digits and `-`, as X-Auth-Subject");
+        return None;
+    };
+    if is_reserved(&subject_header) {
+        let message = format!("`{subject_header}` means something else already");
+        found.wrong(format!("{at}.subject_header"), message, "a name of your own, as X-Auth-Subject");
+    }
+    if typed.token_from.is_empty() {
+        found.wrong(format!("{at}.token_from"), "the list is empty", "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"");
+    }
+    let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
+    if from_cookie && typed.origins.is_none() {
+        let help = "list the pages that may connect as `origins`, or say `origins = \"any\"` on purpose";
+        found.wrong(at, "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`", help);
+    }
+    let Some(verifier) = named.verifiers.get(name) else {
+        if !named.typed_jwt.contains(name) {
+            let message = format!("there is no [jwt.{name}]");
+            found.wrong(format!("{at}.jwt"), message, &nearest(name, named.typed_jwt.iter()));
+        }
+        return None;
+    };
+    Some(TokenRule {
+        verifier: verifier.0.clone(),
+        from: typed.token_from.clone(),
+        forward: typed.forward_token,
+        status: verifier.1,
+        subject_header,
+    })
+}
+
+/// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
+fn is_reserved(name: &HeaderName) -> bool {
+    const NAMES: [&str; 10] = [
+        "host", "connection", "upgrade", "origin", "authorization", "cookie", "content-length", "transfer-encoding",
+        "forwarded", "te",
+    ];
+    let name = name.as_str();
+    NAMES.contains(&name) || name.starts_with("sec-websocket-") || name.starts_with("x-forwarded-")
+}
+
+fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Origins> {
+    match &typed.origins {
+        None => {
+            if typed.allow_missing_origin {
+                found.wrong(format!("{at}.allow_missing_origin"), "there is no `origins` to make an exception from", "add `origins`, or remove it");
+            }
+            found.warn(at, "no Origin is looked at: a page anywhere can connect with its visitor's cookies", "add `origins`, or say `origins = \"any\"`");
+            None
+        }
+        Some(TypedOrigins::Any) => Some(Origins::Any),
+        Some(TypedOrigins::List(list)) => {
+            if list.is_empty() {
+                found.wrong(format!("{at}.origins"), "the list is empty: nobody could connect", "list pages as \"https://app.example.com\", or say \"any\"");
+            }
+            let parse = |(index, text): (usize, &String)| found.take(format!("{at}.origins[{index}]"), Pattern::parse(text));
+            let patterns = list.iter().enumerate().filter_map(parse).collect();
+            Some(Origins::List { patterns, allow_missing: typed.allow_missing_origin })
+        }
+    }
+}
+
+fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found: &mut Findings) -> Option<HandshakeLimit> {
+    let typed = typed.handshakes.as_ref()?;
+    let at = format!("{at}.handshakes");
+    if !(400..=599).contains(&typed.status) {
+        found.wrong(format!("{at}.status"), format!("{} refuses nothing", typed.status), "a status from 400 to 599");
+    }
+    if typed.nodelay && typed.delay > 0 {
+        found.wrong(format!("{at}.delay"), "both delay and nodelay are given", "nodelay is a delay without end; keep one");
+    }
+    let zone = match (&typed.rate, &typed.zone) {
+        (Some(rate), None) => Arc::new(Zone::new(name, *rate, DEFAULT_ENTRIES)),
+        (None, Some(zone)) => match named.zones.get(zone) {
+            Some(zone) => zone.clone(),
+            None => {
+                if !named.typed_zones.contains(zone) {
+                    let message = format!("there is no [zone.{zone}]");
+                    found.wrong(format!("{at}.zone"), message, &nearest(zone, named.typed_zones.iter()));
+                }
+                return None;
+            }
+        },
+        (Some(_), Some(_)) => {
+            found.wrong(format!("{at}.zone"), "both rate and zone are given", "a zone has its own rate; keep one");
+            return None;
+        }
+        (None, None) => {
+            found.wrong(at, "neither rate nor zone is given", "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }");
+            return None;
+        }
+    };
+    let burst = u64::from(typed.burst) * Rate::ONE;
+    let delay = if typed.nodelay { u64::MAX } else { u64::from(typed.delay) * Rate::ONE };
+    Some(HandshakeLimit { zone, burst, delay, dry_run: typed.dry_run, status: typed.status })
+}
+
+fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
+    let Some(connections) = &typed.connections else { return Caps::default() };
+    let at = format!("{at}.connections");
+    check_warn_at(&format!("{at}.warn_at"), connections.warn_at, found);
+    for (key, value) in [("total", connections.total), ("per_ip", connections.per_ip), ("per_subject", connections.per_subject)] {
+        if value == Some(0) {
+            found.wrong(format!("{at}.{key}"), "nobody could connect", "at least 1; leave it out for no cap");
+        }
+    }
+    if connections.per_subject.is_some() && typed.jwt.is_none() {
+        found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
+    }
+    Caps {
+        total: connections.total.map(|total| Arc::new(Cap::new(total, connections.warn_at))),
+        per_ip: connections.per_ip.map(|limit| Arc::new(KeyedCap::new(limit))),
+        per_subject: connections.per_subject.map(|limit| Arc::new(KeyedCap::new(limit))),
+    }
+}
+
+fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
+    if typed.max_message_size.0 == 0 {
+        found.wrong(format!("{at}.max_message_size"), "no message could pass", "a size as \"1m\"");
+    }
+    if typed.ping_interval.is_some_and(|interval| interval >= typed.idle_timeout) {
+        found.wrong(format!("{at}.ping_interval"), "the idle timeout comes first", "a time shorter than `idle_timeout`");
+    }
+    Terms {
+        messages: typed.messages.as_ref().map(message_limit),
+        max_message_size: typed.max_message_size.0,
+        idle_timeout: millis(typed.idle_timeout),
+        ping_interval: typed.ping_interval.map(millis),
+        ping_timeout: millis(typed.ping_timeout),
+        close_timeout: millis(typed.close_timeout),
+    }
+}
+
+/// `close` and `drop` judge as nginx's `nodelay` does. `delay` spaces as a plain burst does, and what is beyond the burst
+/// waits too: the socket is not read meanwhile, so there is nothing to refuse.
+fn message_limit(typed: &config::Messages) -> MessageLimit {
+    let burst = u64::from(typed.burst) * Rate::ONE;
+    let (burst, delay) = match typed.on_excess {
+        OnExcess::Close | OnExcess::Drop => (burst, u64::MAX),
+        OnExcess::Delay => (u64::MAX, 0),
+    };
+    MessageLimit { limit: Limit { rate: typed.rate, burst, delay }, on_excess: typed.on_excess }
+}

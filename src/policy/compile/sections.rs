@@ -1,0 +1,120 @@
+//! The sections beside the routes: what each has to hold, and what they must not have in common.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Findings;
+use crate::config::{Config, Server};
+use crate::material::Material;
+use crate::policy::token::Verifier;
+use crate::policy::zone::Zone;
+
+/// nginx: a state of 64 bytes, so that 1 MB holds 16 thousand.
+const BYTES_PER_ENTRY: u64 = 64;
+/// Entries of a zone whose size nobody chose.
+pub(super) const DEFAULT_ENTRIES: usize = 65_536;
+/// More would be a gigabyte.
+const MAX_ENTRIES: u64 = 16 * 1024 * 1024;
+
+pub(super) fn check_server(server: &Server, found: &mut Findings) {
+    if server.workers.is_some_and(|workers| !(1..=1024).contains(&workers)) {
+        found.wrong("server.workers", "not a number of threads", "1 to 1024; leave it out for one a core");
+    }
+    if !(8 * 1024..=64 * 1024).contains(&server.max_header_size.0) {
+        found.wrong("server.max_header_size", "too small or too large", "8k to 64k");
+    }
+    for (key, value) in [
+        ("connections.total", server.connections.total),
+        ("handshakes_in_flight", server.handshakes_in_flight),
+        ("handshakes_in_flight_per_ip", server.handshakes_in_flight_per_ip),
+    ] {
+        if !(1..=10_000_000).contains(&value) {
+            found.wrong(format!("server.{key}"), "not a usable bound", "1 to 10000000");
+        }
+    }
+    check_warn_at("server.connections.warn_at", server.connections.warn_at, found);
+}
+
+pub(super) fn check_warn_at(path: &str, share: f64, found: &mut Findings) {
+    if !(share > 0.0 && share <= 1.0) {
+        found.wrong(path, format!("`{share}` is no share"), "above 0 and at most 1, as 0.9");
+    }
+}
+
+pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
+    if config.listen.is_empty() {
+        found.wrong("listen", "there is no listener", "add [[listen]] with address = \"0.0.0.0:8443\"");
+    }
+    if config.route.is_empty() {
+        found.wrong("route", "there is no route", "add [[route]] with path and upstream");
+    }
+    let listeners = config.listen.iter().enumerate().map(|(at, listen)| (format!("listen[{at}].address"), listen.address));
+    let admin = config.admin.iter().map(|admin| ("admin.address".to_owned(), admin.address));
+    let mut taken = HashMap::new();
+    // Port 0 takes a free one each time.
+    for (path, address) in listeners.chain(admin).filter(|(_, address)| address.port() != 0) {
+        if let Some(first) = taken.insert(address, path.clone()) {
+            found.wrong(path, format!("{address} is taken by {first}"), "one listener an address; choose another port");
+        }
+    }
+    if let Some(admin) = config.admin.as_ref().filter(|admin| !admin.address.ip().is_loopback()) {
+        let message = format!("{} can be reached from other machines, without any login", admin.address);
+        found.warn("admin.address", message, "keep it on loopback, or on a network that only operators reach");
+    }
+}
+
+pub(super) fn verifiers(config: &Config, material: &Material, found: &mut Findings) -> BTreeMap<String, (Arc<Verifier>, u16)> {
+    let mut verifiers = BTreeMap::new();
+    for (name, jwt) in &config.jwt {
+        // Without its key the block is wrong already, and said to be.
+        let Some(keys) = material.jwt.get(name) else { continue };
+        match Verifier::compile(jwt, keys) {
+            Ok(verifier) => {
+                verifiers.insert(name.clone(), (Arc::new(verifier), jwt.status));
+            }
+            Err(flaws) => {
+                for (key, message, help) in flaws {
+                    found.wrong(format!("jwt.{name}.{key}"), message, &help.unwrap_or_default());
+                }
+            }
+        }
+    }
+    verifiers
+}
+
+pub(super) fn zones(config: &Config, found: &mut Findings) -> BTreeMap<String, Arc<Zone>> {
+    let mut zones = BTreeMap::new();
+    for (name, zone) in &config.zone {
+        let entries = match (zone.entries, zone.size) {
+            (Some(_), Some(_)) => {
+                found.wrong(format!("zone.{name}.size"), "both entries and size are given", "they say the same; keep one");
+                continue;
+            }
+            (Some(entries), None) => entries as u64,
+            (None, Some(size)) => size.0 / BYTES_PER_ENTRY,
+            (None, None) => DEFAULT_ENTRIES as u64,
+        };
+        if !(64..=MAX_ENTRIES).contains(&entries) {
+            let key = if zone.size.is_some() { "size" } else { "entries" };
+            found.wrong(format!("zone.{name}.{key}"), format!("{entries} entries are too few or too many"), "64 to 16777216 entries, 4k to 1g");
+            continue;
+        }
+        // At most 2^24, see above.
+        zones.insert(name.clone(), Arc::new(Zone::new(name, zone.rate, entries as usize)));
+    }
+    zones
+}
+
+pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
+    for name in config.jwt.keys() {
+        if !config.route.iter().any(|route| route.jwt.as_ref() == Some(name)) {
+            found.warn(format!("jwt.{name}"), "no route uses it", "name it in a route as `jwt`, or remove it");
+        }
+    }
+    for name in config.zone.keys() {
+        let uses = |route: &crate::config::Route| route.handshakes.as_ref().is_some_and(|h| h.zone.as_ref() == Some(name));
+        if !config.route.iter().any(uses) {
+            found.warn(format!("zone.{name}"), "no route uses it", "name it in a route's `handshakes`, or remove it");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What goes up and what comes back: the headers of the two requests and the two answers.
+//!
+//! What a client says of itself is not believed, and what concerns one connection alone does not travel on. Everything
+//! else passes as it came.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::route::Route;
+use super::token::strip;
+
+/// Headers of one connection (RFC 9110 s7.6.1), and of a body, which a handshake has not.
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+];
+
+/// What the gateway knows of a client and says to the upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Whose socket it is.
+    pub peer: IpAddr,
+    /// Whether that is a trusted proxy, whose own words about the client are kept.
+    pub trusted: bool,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// Whose token it was.
+    pub subject: Option<&'a str>,
+}
+
+/// The headers and the target of the upstream's handshake, from the client's.
+#[must_use]
+pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: &Caller<'_>) -> (HeaderMap, String) {
+    let mut headers = client.clone();
+    remove_hop_by_hop(&mut headers);
+    let mut target = path_and_query.to_owned();
+    if let Some(rule) = &route.token {
+        if !rule.forward {
+            target = strip::strip(&rule.from, &mut headers, path_and_query);
+        }
+        strip::remove_lookalikes(&mut headers, &rule.subject_header);
+        if let Some(subject) = caller.subject.and_then(|subject| HeaderValue::try_from(escape(subject)).ok()) {
+            headers.insert(rule.subject_header.clone(), subject);
+        }
+    }
+    set_forwarded(&mut headers, client.get(header::HOST), caller);
+    if let Some(host) = &route.target.host_header {
+        headers.insert(header::HOST, host.clone());
+    }
+    keep_only_deflate(&mut headers);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    (headers, route.target.rewrite(&route.path, &target))
+}
+
+/// The headers of the client's 101, from the upstream's.
+#[must_use]
+pub fn answer(upstream: &HeaderMap, allow_origin: Option<&HeaderValue>) -> HeaderMap {
+    let mut headers = upstream.clone();
+    remove_hop_by_hop(&mut headers);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(origin) = allow_origin {
+        name_origin(&mut headers, origin);
+    }
+    headers
+}
+
+/// `Access-Control-Allow-Origin` for an Origin that is allowed (Fetch s3.3.3), so that a page may read the answer.
+pub fn name_origin(headers: &mut HeaderMap, origin: &HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239): the gateway's own words, behind those of a trusted proxy.
+fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &Caller<'_>) {
+    let peer = caller.peer.to_canonical();
+    let proto = if caller.secure { "https" } else { "http" };
+    let said = |name: &str| caller.trusted.then(|| headers.get(name).cloned()).flatten();
+    let said_all = |name: &str| {
+        let values = headers.get_all(name).iter().filter(|_| caller.trusted).filter_map(|value| value.to_str().ok());
+        values.map(|value| format!("{value}, ")).collect::<String>()
+    };
+    let real_ip = said("x-real-ip");
+    let forwarded_proto = said("x-forwarded-proto").unwrap_or(HeaderValue::from_static(proto));
+    let forwarded_host = said("x-forwarded-host").or(host.cloned());
+    let forwarded_for = format!("{}{peer}", said_all("x-forwarded-for"));
+    let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
+    let quoted_host = host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
+    let forwarded = format!("{}for={node};proto={proto}{quoted_host}", said_all("forwarded"));
+
+    let about_client = |name: &HeaderName| {
+        let name = name.as_str().replace('_', "-");
+        name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip"
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| about_client(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    let mut set = |name: &'static str, value: Option<HeaderValue>| {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    };
+    set("x-real-ip", real_ip);
+    set("x-forwarded-proto", Some(forwarded_proto));
+    set("x-forwarded-host", forwarded_host);
+    set("x-forwarded-for", HeaderValue::try_from(forwarded_for).ok());
+    set("forwarded", HeaderValue::try_from(forwarded).ok());
+}
+
+/// permessage-deflate is the one extension whose bits the frame machine knows: no other is offered to the upstream, so
+/// that it can't choose one.
+fn keep_only_deflate(headers: &mut HeaderMap) {
+    let offers: Vec<String> = extensions(headers).filter(|offer| extension_name(offer) == DEFLATE).map(str::to_owned).collect();
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    if let Ok(value) = HeaderValue::try_from(offers.join(", "))
+        && !offers.is_empty()
+    {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+    }
+}
+
+/// RFC 7692.
+pub(crate) const DEFLATE: &str = "permessage-deflate";
+
+/// Each extension that the headers name, with its parameters.
+pub(crate) fn extensions(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).filter(|e| !e.is_empty())
+}
+
+/// An extension without its parameters.
+pub(crate) fn extension_name(extension: &str) -> &str {
+    extension.split(';').next().unwrap_or_default().trim()
+}
+
+/// Each subprotocol that the headers name.
+pub(crate) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).filter(|e| !e.is_empty())
+}
+
+/// A subject as it may stand in a header: whatever is not printable ASCII, and `%` itself, percent-encoded, so that no two
+/// subjects look alike to the upstream.
+fn escape(subject: &str) -> String {
+    let mut escaped = String::with_capacity(subject.len());
+    for byte in subject.bytes() {
+        if (0x21..0x7f).contains(&byte) && byte != b'%' {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}

@@ -1,0 +1,292 @@
+//! What lives after the 101: two pumps, their deadlines, and one end.
+//!
+//! A session is a task of its own, a small future written by hand: the handshake's larger one is gone by now. It sees to
+//! it that nothing is sent after a Close, that both sides get one, and that a blocked write in one direction does not
+//! stall the other.
+
+pub mod exit;
+pub mod frame;
+pub mod judge;
+pub mod live;
+pub mod pump;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::deny::{Deny, Direction, Side};
+use crate::policy::route::Route;
+use crate::stream::Stream;
+use exit::{End, Exit};
+use frame::Control;
+use judge::Judge;
+use pump::{Event, Pump, Wake};
+
+/// Read at once, of which a frame may be any part.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// The one read buffer of all sessions of a worker.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// What the handshake hands over.
+pub struct Opened<'a> {
+    /// The client's socket and the bytes that came behind its request.
+    pub client: (Stream, &'a [u8]),
+    /// The upstream's socket and the bytes that came behind its 101.
+    pub upstream: (Stream, &'a [u8]),
+    /// Whether both agreed on permessage-deflate.
+    pub deflate: bool,
+    /// The terms.
+    pub route: Arc<Route>,
+    /// When the identity ends, in [`crate::now::Now::mono`].
+    pub expires: Option<u64>,
+}
+
+/// One session. Resolves once both sides are closed; what is to be said of it is said by its [`Exit`].
+#[derive(Debug)]
+pub struct Session {
+    client: Stream,
+    upstream: Stream,
+    /// From the client.
+    up: Pump,
+    /// From the upstream.
+    down: Pump,
+    route: Arc<Route>,
+    exit: Exit,
+    expires: Option<u64>,
+    /// When the client was pinged.
+    pinged: Option<u64>,
+    /// Since the end began: when it has to be over.
+    deadline: Option<u64>,
+    timer: Option<Pin<Box<Sleep>>>,
+    timer_at: u64,
+}
+
+impl Session {
+    /// A session between two sockets. Its counters and its one line of log are `exit`'s.
+    #[must_use]
+    pub fn new(opened: Opened<'_>, exit: Exit) -> Self {
+        let now = exit.now();
+        let terms = &opened.route.terms;
+        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages);
+        let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, None);
+        Self {
+            up: Pump::new(up, opened.client.1, now),
+            down: Pump::new(down, opened.upstream.1, now),
+            client: opened.client.0,
+            upstream: opened.upstream.0,
+            route: opened.route,
+            exit,
+            expires: opened.expires,
+            pinged: None,
+            deadline: None,
+            timer: None,
+            timer_at: u64::MAX,
+        }
+    }
+
+    /// Moves both directions until neither can move. One may be blocked while the other goes on.
+    fn pump(&mut self, cx: &mut Context<'_>, now: u64) {
+        BUFFER.with_borrow_mut(|scratch| {
+            loop {
+                let mut wake = Wake::new(scratch, now);
+                let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut wake);
+                self.exit.count(Direction::ToUpstream, &wake);
+                if let Poll::Ready(event) = up {
+                    self.on_event(Direction::ToUpstream, event, now);
+                }
+                let mut wake = Wake::new(scratch, now);
+                let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut wake);
+                self.exit.count(Direction::ToClient, &wake);
+                if let Poll::Ready(event) = down {
+                    self.on_event(Direction::ToClient, event, now);
+                }
+                // An event may have given the other direction something to say: only two that rest are at rest.
+                if up.is_pending() && down.is_pending() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn on_event(&mut self, direction: Direction, event: Event, now: u64) {
+        let sender = match direction {
+            Direction::ToUpstream => Side::Client,
+            Direction::ToClient => Side::Upstream,
+        };
+        match event {
+            Event::Closed(code) => self.note_end(End { side: sender, reason: None, code }, now),
+            Event::SenderLost => self.on_lost(sender, now),
+            // What the receiver still has to say, a Close above all, comes through the other direction, and so does its end.
+            Event::ReceiverLost => {
+                match direction {
+                    Direction::ToUpstream => self.up.abandon_receiver(),
+                    Direction::ToClient => self.down.abandon_receiver(),
+                }
+                self.deadline.get_or_insert(now + self.route.terms.close_timeout);
+            }
+            Event::Violation(violation) => self.end_by(sender, violation.deny, now),
+        }
+    }
+
+    fn on_lost(&mut self, sender: Side, now: u64) {
+        let ended_before = self.exit.has_ended();
+        match sender {
+            Side::Client | Side::Gateway => {
+                self.note_end(End { side: sender, reason: Some(Deny::ClientLost), code: None }, now);
+                self.down.abandon_receiver();
+                self.up.abandon_sender();
+                if !ended_before {
+                    // The upstream learns it as it would from a client of its own: its connection ends.
+                    self.down.abandon_sender();
+                }
+            }
+            Side::Upstream => {
+                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code: None }, now);
+                self.up.abandon_receiver();
+                self.down.say_farewell(self.exit.close_frame(None));
+            }
+        }
+    }
+
+    /// The gateway's own end, or one for a broken rule: a Close to both.
+    fn end_by(&mut self, side: Side, deny: Deny, now: u64) {
+        let side = if deny.row().fault == crate::deny::Fault::Limit { Side::Gateway } else { side };
+        self.note_end(End { side, reason: Some(deny), code: deny.row().close }, now);
+        self.up.say_farewell(self.exit.close_frame(Some(random_mask())));
+        self.down.say_farewell(self.exit.close_frame(None));
+    }
+
+    /// The first end counts; what follows is how it is carried out.
+    fn note_end(&mut self, end: End, now: u64) {
+        self.exit.end(end);
+        self.deadline.get_or_insert(now + self.route.terms.close_timeout);
+    }
+
+    /// Ends what an operator ordered to end, or what is past a deadline.
+    fn check_deadlines(&mut self, now: u64) {
+        if self.deadline.is_some() {
+            return;
+        }
+        let terms = &self.route.terms;
+        if let Some(deny) = self.exit.ordered() {
+            self.end_by(Side::Gateway, deny, now);
+        } else if self.expires.is_some_and(|at| now >= at) {
+            self.end_by(Side::Gateway, Deny::TokenExpired, now);
+        } else if now >= self.idle_at() || self.pong_is_overdue(now) {
+            self.end_by(Side::Gateway, Deny::IdleTimeout, now);
+        } else if self.pinged.is_none() && now >= self.ping_at() && terms.ping_interval.is_some() {
+            self.ping(now);
+        }
+    }
+
+    fn idle_at(&self) -> u64 {
+        let last = self.up.heard().max(self.down.heard()).max(self.up.waits_until().unwrap_or(0));
+        last.saturating_add(self.route.terms.idle_timeout)
+    }
+
+    /// The client's silence counts only while it is listened to.
+    fn ping_at(&self) -> u64 {
+        match self.route.terms.ping_interval {
+            Some(interval) if self.up.is_reading() => self.up.heard().saturating_add(interval),
+            Some(interval) => self.up.waits_until().unwrap_or(self.exit.now()).saturating_add(interval),
+            None => u64::MAX,
+        }
+    }
+
+    fn pong_is_overdue(&mut self, now: u64) -> bool {
+        let Some(pinged) = self.pinged else { return false };
+        if !self.up.awaits_pong() || self.up.heard() > pinged || !self.up.is_reading() {
+            self.pinged = None;
+            return false;
+        }
+        now >= pinged.saturating_add(self.route.terms.ping_timeout)
+    }
+
+    fn ping(&mut self, now: u64) {
+        let payload = self.exit.id().to_be_bytes();
+        self.down.insert(frame::control(Control::Ping, &payload, None));
+        self.up.expect_pong(payload);
+        self.pinged = Some(now);
+    }
+
+    /// The next moment at which something has to happen by itself.
+    fn due(&self, now: u64) -> u64 {
+        if let Some(deadline) = self.deadline {
+            return deadline;
+        }
+        let ping = match self.pinged {
+            Some(at) => at.saturating_add(self.route.terms.ping_timeout),
+            None => self.ping_at(),
+        };
+        // A turn that has come and was not taken waits for the receiver, not for the clock.
+        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
+        self.idle_at().min(self.expires.unwrap_or(u64::MAX)).min(ping).min(turn)
+    }
+
+    /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so
+    /// that a message, which moves the idle deadline, need not touch it.
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let now = self.exit.now();
+            let due = self.due(now);
+            if self.timer.is_none() || due < self.timer_at {
+                self.timer_at = due;
+                self.timer = Some(Box::pin(sleep_until(self.exit.instant(due).into())));
+            } else if !self.timer.as_ref().is_some_and(|timer| timer.is_elapsed()) {
+                return;
+            }
+            let Some(timer) = &mut self.timer else { return };
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            // It rang: either it is time, and the task has to run again, or the deadline has moved on.
+            self.timer = None;
+            if self.exit.now() >= due {
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    /// Both sockets' ends; their errors no longer matter.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let client = Pin::new(&mut self.client).poll_shutdown(cx);
+        let upstream = Pin::new(&mut self.upstream).poll_shutdown(cx);
+        if client.is_pending() || upstream.is_pending() { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let now = this.exit.now();
+        this.exit.register(cx.waker());
+        this.check_deadlines(now);
+        this.pump(cx, now);
+        let late = this.deadline.is_some_and(|deadline| now >= deadline);
+        if late || (this.up.is_over() && this.down.is_over()) {
+            if this.poll_shutdown(cx).is_ready() || late {
+                return Poll::Ready(());
+            }
+        }
+        this.arm(cx);
+        Poll::Pending
+    }
+}
+
+/// Unpredictable, as RFC 6455 s5.3 wants it: the hash of nothing under a key of the system's.
+fn random_mask() -> [u8; 4] {
+    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+    [a, b, c, d]
+}

@@ -1,0 +1,128 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::AtomicUsize;
+use std::task::{Wake, Waker};
+
+use super::*;
+
+fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
+    let now = Now { mono: 5_000, wall: 1_709_251_199_007 };
+    Live::new(registry.next_id(), route.into(), subject.map(Into::into), Ipv4Addr::LOCALHOST.into(), now)
+}
+
+fn all_of(limit: usize) -> Query {
+    Query { limit, route: None, subject: None }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_session_is_listed_until_its_entry_drops_also_by_a_panic() {
+    let registry = Registry::new(2);
+    let first = registry.enter(0, live(&registry, "a", None));
+    let second = registry.enter(1, live(&registry, "b", None));
+    assert_eq!(registry.len(), 2);
+    drop(first);
+    assert_eq!(registry.all().iter().map(|live| live.id).collect::<Vec<_>>(), [second.id]);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _held = second;
+        panic!("a session fails");
+    }));
+    assert!(panicked.is_err());
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn the_first_order_stands_and_wakes_the_session() {
+    let registry = Registry::new(1);
+    let entry = registry.enter(0, live(&registry, "a", None));
+    let woken = Arc::new(Woken::default());
+    entry.waker.register(&Waker::from(woken.clone()));
+    assert_eq!(entry.ordered(), None);
+    entry.order(Deny::Draining);
+    entry.order(Deny::Kicked);
+    assert_eq!(entry.ordered(), Some(Deny::Draining));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn every_reason_can_be_ordered() {
+    for deny in Deny::ALL {
+        let live = live(&Registry::new(1), "a", None);
+        live.order(*deny);
+        assert_eq!(live.ordered(), Some(*deny));
+    }
+}
+
+#[test]
+fn wake_all_reaches_every_worker() {
+    let registry = Registry::new(3);
+    let woken = Arc::new(Woken::default());
+    let entries: Vec<_> = (0..6).map(|n| registry.enter(n % 3, live(&registry, "a", None))).collect();
+    for entry in &entries {
+        entry.waker.register(&Waker::from(woken.clone()));
+    }
+    registry.wake_all();
+    assert_eq!(woken.0.load(Ordering::Relaxed), entries.len());
+}
+
+#[test]
+fn a_snapshot_shows_the_oldest_and_counts_all_that_match() {
+    let registry = Registry::new(2);
+    let entries: Vec<_> = (0..10)
+        .map(|n| registry.enter(n, live(&registry, ["a", "b"][n % 2], [None, Some("ann"), Some("bob")][n % 3])))
+        .collect();
+    let now = Now { mono: 5_000, wall: 0 };
+    let ids = |query: &Query| registry.snapshot(query, now).connections().map(|view| view.id).collect::<Vec<_>>();
+
+    assert_eq!(ids(&all_of(3)), entries[..3].iter().map(|entry| entry.id).collect::<Vec<_>>());
+    let of_ann_on_b = Query { route: Some("b".into()), subject: Some("ann".into()), ..all_of(1) };
+    assert_eq!(ids(&of_ann_on_b), [entries[1].id]);
+    assert_eq!(registry.snapshot(&of_ann_on_b, now).total(), 2);
+    assert_eq!(ids(&Query { subject: Some(String::new()), ..all_of(9) }), []);
+}
+
+#[test]
+fn a_snapshot_is_json() {
+    let registry = Registry::new(1);
+    let mut mapped = live(&registry, "chat", Some("ann\n"));
+    mapped.client = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201).into();
+    mapped.id = Id(0xabc);
+    let entry = registry.enter(0, mapped);
+    entry.messages[Direction::ToUpstream.index()].add(2);
+    entry.bytes[Direction::ToClient.index()].add(9);
+    let now = Now { mono: 65_999, wall: 0 };
+    let expected = concat!(
+        r#"{"connections":[{"id":"0000000000000abc","route":"chat","subject":"ann\n","client":"192.0.2.1","#,
+        r#""since":"2024-02-29T23:59:59.007Z","duration_seconds":60,"messages_to_upstream":2,"bytes_to_upstream":0,"#,
+        r#""messages_to_client":0,"bytes_to_client":9}],"total":1,"truncated":false}"#
+    );
+    assert_eq!(serde_json::to_string(&registry.snapshot(&all_of(10), now)).unwrap(), expected);
+    assert_eq!(
+        serde_json::to_string(&registry.snapshot(&all_of(0), now)).unwrap(),
+        r#"{"connections":[],"total":1,"truncated":true}"#
+    );
+}
+
+#[test]
+fn ids_are_unique_and_differ_between_starts() {
+    let registry = Registry::new(1);
+    let first = registry.next_id();
+    assert_eq!(registry.next_id(), Id(first.0 + 1));
+    assert_eq!(first.to_string().len(), 16);
+    let starts: std::collections::HashSet<_> = (0..16).map(|_| Registry::new(1).next_id()).collect();
+    assert!(starts.len() > 14, "{starts:?}");
+}
+
+#[test]
+fn an_idle_session_costs_under_250_bytes_here() {
+    // The Arc's two counts, the entry, and in the map a key, a pointer and a control byte at a load of at least 7/16.
+    let map = (size_of::<(Id, Arc<Live>)>() + 1) * 16 / 7;
+    assert!(size_of::<Live>() + 16 + size_of::<Entry>() + map < 250);
+}

@@ -1,0 +1,367 @@
+//! One direction of a session: reads, asks the judge, writes on at once, and keeps only what the receiver did not take.
+//!
+//! While nothing flows there is no buffer. While the receiver does not take, nothing is read: that is the whole of
+//! backpressure. A pump never decides that a session ends; it says what happened.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frame::Violation;
+use super::judge::{Judge, Mode, Tally, Then};
+use crate::stream::Stream;
+
+/// What a session has to know of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The sender's Close was seen, and passed on unless the receiver had one already. Nothing after it counts.
+    Closed(Option<u16>),
+    /// The sender's connection ended without a Close.
+    SenderLost,
+    /// The receiver's connection takes nothing more.
+    ReceiverLost,
+    /// The sender broke a rule; nothing it sends counts any more.
+    Violation(Violation),
+}
+
+/// What one wake has to do its work with.
+pub struct Wake<'a> {
+    /// The thread's buffer.
+    pub scratch: &'a mut [u8],
+    /// [`crate::now::Now::mono`].
+    pub now: u64,
+    /// What was seen.
+    pub tally: Tally,
+    /// Bytes that passed.
+    pub bytes: u64,
+}
+
+impl<'a> Wake<'a> {
+    /// With nothing seen yet.
+    #[must_use]
+    pub fn new(scratch: &'a mut [u8], now: u64) -> Self {
+        Self { scratch, now, tally: Tally::default(), bytes: 0 }
+    }
+}
+
+/// What the receiver has been told of the end.
+#[derive(Debug, PartialEq, Eq)]
+enum Farewell {
+    NotYet,
+    /// This Close frame, as soon as the stream stands on a boundary.
+    Due(Vec<u8>),
+    /// A Close was put into the stream, or nobody is there to hear one.
+    Said,
+}
+
+/// What there is still to come from the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Speaks,
+    /// It broke a rule: its bytes are read and thrown away, so that it gets to read our Close.
+    Ignored,
+    /// Its Close was seen, or its connection ended.
+    Done,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub struct Pump {
+    judge: Judge,
+    /// `[sent..judged]` waits for the receiver, `[judged..]` for the judge. Empty, without capacity, while nothing flows.
+    kept: Vec<u8>,
+    sent: usize,
+    judged: usize,
+    /// Whether what waits for the judge can be judged without more bytes.
+    look_again: bool,
+    /// Whether TLS may still hold bytes that the socket did not take.
+    unflushed: bool,
+    farewell: Farewell,
+    sender: Sender,
+    /// A control frame of our own, other than a Close.
+    insert: Option<Vec<u8>>,
+    heard: u64,
+}
+
+impl Pump {
+    /// A direction whose sender's first bytes came with the handshake. `now` is [`crate::now::Now::mono`].
+    #[must_use]
+    pub fn new(judge: Judge, first: &[u8], now: u64) -> Self {
+        Self {
+            judge,
+            kept: first.to_vec(),
+            sent: 0,
+            judged: 0,
+            look_again: !first.is_empty(),
+            unflushed: false,
+            farewell: Farewell::NotYet,
+            sender: Sender::Speaks,
+            insert: None,
+            heard: now,
+        }
+    }
+
+    /// When the sender was last heard, in [`crate::now::Now::mono`].
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// The moment until which the sender is not read, for its rate.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<u64> {
+        self.judge.waits_until()
+    }
+
+    /// Whether the sender is read at present: no wait for its rate, no slow receiver.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.kept.is_empty() && self.waits_until().is_none()
+    }
+
+    /// Whether the receiver has been told of the end, or is about to be.
+    #[must_use]
+    pub fn said_farewell(&self) -> bool {
+        self.farewell != Farewell::NotYet
+    }
+
+    /// Whether there is nothing left to do here.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.farewell == Farewell::Said && self.sender == Sender::Done && self.kept.is_empty() && !self.unflushed
+    }
+
+    /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
+    pub fn say_farewell(&mut self, close: Vec<u8>) {
+        if self.farewell == Farewell::NotYet {
+            self.farewell = Farewell::Due(close);
+            self.forgo_impossible_farewell();
+        }
+    }
+
+    /// Puts a control frame of our own into the stream, on the next boundary.
+    pub fn insert(&mut self, frame: Vec<u8>) {
+        self.insert = Some(frame);
+    }
+
+    /// A ping with this payload is on its way to the sender: its pong is not passed on.
+    pub fn expect_pong(&mut self, payload: [u8; 8]) {
+        self.judge.expect_pong(payload);
+    }
+
+    /// Whether our own ping is still unanswered.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        self.judge.awaits_pong()
+    }
+
+    /// Nobody hears this direction any more: what waits is thrown away.
+    pub fn abandon_receiver(&mut self) {
+        self.farewell = Farewell::Said;
+        self.unflushed = false;
+        self.keep_nothing();
+    }
+
+    /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
+    pub fn abandon_sender(&mut self) {
+        self.finish_sender();
+        self.farewell = Farewell::Said;
+    }
+
+    /// Nothing more comes from the sender; the receiver may yet be told.
+    fn finish_sender(&mut self) {
+        self.sender = Sender::Done;
+        self.kept.truncate(self.judged);
+        self.look_again = false;
+        self.forgo_impossible_farewell();
+    }
+
+    /// Without a sender the frame under way never ends: there is no boundary for a Close to stand on.
+    fn forgo_impossible_farewell(&mut self) {
+        if self.sender == Sender::Done && !self.judge.on_boundary() {
+            self.farewell = Farewell::Said;
+        }
+    }
+
+    /// Moves what can be moved. Pending: nothing more can happen before a wake, or before [`Pump::waits_until`].
+    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream, wake: &mut Wake<'_>) -> Poll<Event> {
+        loop {
+            match self.poll_send(cx, to) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ReceiverLost),
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.put_in_own_frames() {
+                continue;
+            }
+            if self.sender == Sender::Done || self.waits(wake.now) {
+                return self.rest(cx, to);
+            }
+            let filled = match self.poll_input(cx, from, wake) {
+                Poll::Ready(Some(filled)) => filled,
+                Poll::Pending => return self.rest(cx, to),
+                Poll::Ready(None) => {
+                    self.finish_sender();
+                    return Poll::Ready(Event::SenderLost);
+                }
+            };
+            if let Some(event) = self.work(cx, to, filled, wake) {
+                return Poll::Ready(event);
+            }
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match self.farewell {
+            Farewell::NotYet => Mode::Open,
+            Farewell::Due(_) => Mode::ToBoundary,
+            Farewell::Said => Mode::Discard,
+        }
+    }
+
+    fn waits(&self, now: u64) -> bool {
+        self.farewell == Farewell::NotYet && self.judge.waits_until().is_some_and(|until| now < until)
+    }
+
+    /// Sends what is judged. Ready once there is none left.
+    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
+        while self.sent < self.judged {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept[self.sent..self.judged]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += written;
+            self.unflushed = true;
+        }
+        if self.sent > 0 {
+            self.kept.drain(..self.sent);
+            self.sent = 0;
+            self.judged = 0;
+            if self.kept.is_empty() {
+                self.keep_nothing();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// On a boundary, with all before it sent: our own frames. Whether there were any.
+    fn put_in_own_frames(&mut self) -> bool {
+        if !self.judge.on_boundary() {
+            return false;
+        }
+        let frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
+            Farewell::Due(close) => {
+                self.farewell = Farewell::Said;
+                self.insert = None;
+                close
+            }
+            said_or_not => {
+                self.farewell = said_or_not;
+                let Some(frame) = self.insert.take_if(|_| self.farewell == Farewell::NotYet) else { return false };
+                frame
+            }
+        };
+        self.judged = frame.len();
+        self.kept.splice(..0, frame);
+        true
+    }
+
+    /// Before a rest: whatever TLS holds goes out. Its errors show at the next write.
+    fn rest(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<Event> {
+        if self.unflushed {
+            match Pin::new(to).poll_flush(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => {
+                    self.unflushed = false;
+                    return Poll::Ready(Event::ReceiverLost);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Puts what is to be judged at the front of the scratch buffer: how much, or none at the end of the stream.
+    fn poll_input(&mut self, cx: &mut Context<'_>, from: &mut Stream, wake: &mut Wake<'_>) -> Poll<Option<usize>> {
+        let held = self.kept.len().min(wake.scratch.len());
+        let mut filled = held;
+        if !self.look_again {
+            let mut buf = ReadBuf::new(&mut wake.scratch[held..]);
+            // An error here is a reset or a TLS fault: in either case nothing more comes.
+            if ready!(Pin::new(from).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(None);
+            }
+            filled += buf.filled().len();
+            self.heard = wake.now;
+        }
+        self.look_again = false;
+        if held > 0 {
+            wake.scratch[..held].copy_from_slice(&self.kept[..held]);
+            self.keep_nothing();
+        }
+        Poll::Ready(Some(filled))
+    }
+
+    /// Judges the first `filled` bytes of the scratch buffer and sends or keeps them.
+    fn work(&mut self, cx: &mut Context<'_>, to: &mut Stream, filled: usize, wake: &mut Wake<'_>) -> Option<Event> {
+        if self.sender == Sender::Ignored {
+            return None;
+        }
+        let mode = self.mode();
+        let mut at = 0;
+        loop {
+            let input = &wake.scratch[at..filled];
+            let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
+            if mode != Mode::Discard && pass > 0 {
+                wake.bytes += pass as u64;
+                if self.forward(cx, to, &input[..pass]).is_err() {
+                    return Some(Event::ReceiverLost);
+                }
+            }
+            at += pass;
+            match then {
+                Then::Skip(len) => at += len,
+                Then::More | Then::Wait | Then::Boundary => {
+                    self.look_again = then == Then::Wait;
+                    // Behind our own Close nothing counts but the sender's: that is found by looking again.
+                    self.look_again |= then == Then::Boundary && at < filled;
+                    self.kept.extend_from_slice(&wake.scratch[at..filled]);
+                    return None;
+                }
+                Then::Closed(code) => {
+                    self.sender = Sender::Done;
+                    self.farewell = Farewell::Said;
+                    return Some(Event::Closed(code));
+                }
+                Then::Violation(violation) => {
+                    self.sender = Sender::Ignored;
+                    return Some(Event::Violation(violation));
+                }
+            }
+        }
+    }
+
+    /// Writes at once what the receiver takes, and keeps the rest.
+    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        while self.kept.is_empty() && at < bytes.len() {
+            match Pin::new(&mut *to).poll_write(cx, &bytes[at..])? {
+                Poll::Pending => break,
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => at += written,
+            }
+            self.unflushed = true;
+        }
+        self.kept.extend_from_slice(&bytes[at..]);
+        self.judged = self.kept.len();
+        Ok(())
+    }
+
+    fn keep_nothing(&mut self) {
+        self.kept = Vec::new();
+        self.sent = 0;
+        self.judged = 0;
+    }
+}

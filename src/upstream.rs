@@ -1,0 +1,156 @@
+//! The upstream's half of the handshake: connect, ask, and check its 101 whole. Until that is good, no byte of the client's
+//! stream goes there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, TlsStream};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::deny::Deny;
+use crate::policy::Denial;
+use crate::policy::forward::{DEFLATE, extension_name, extensions, subprotocols};
+use crate::policy::request::names_upgrade;
+use crate::policy::target::{Target, Transport};
+use crate::stream::Stream;
+use crate::tls;
+
+/// An upstream that said yes.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its socket.
+    pub stream: Stream,
+    /// What came behind its 101.
+    pub first: Bytes,
+    /// Its 101's headers.
+    pub headers: HeaderMap,
+    /// Whether it agreed on permessage-deflate.
+    pub deflate: bool,
+}
+
+/// Asks an upstream for a WebSocket. `max_head` bounds its answer's head, in bytes.
+///
+/// # Errors
+/// `upstream_connect`, `upstream_timeout` or `upstream_refused`; the status of a 4xx is its own if `pass_errors` says so.
+pub async fn dial(
+    target: &Target,
+    tls: Option<&TlsConnector>,
+    request: Request<Empty<Bytes>>,
+    max_head: usize,
+    pass_errors: bool,
+) -> Result<Answered, Denial> {
+    let late = |why| move |_| Denial::new(Deny::UpstreamTimeout, why);
+    let stream = timeout(Duration::from_millis(target.connect_timeout), connect(&target.transport, tls))
+        .await
+        .map_err(late("connect_timeout"))??;
+    let asked = request.headers().clone();
+    let (response, stream, first) =
+        timeout(Duration::from_millis(target.response_timeout), exchange(stream, request, max_head))
+            .await
+            .map_err(late("response_timeout"))??;
+    let deflate = check(&asked, &response, pass_errors)?;
+    let stream = stream.ok_or(refused("its connection ended with its 101"))?;
+    Ok(Answered { stream, first, headers: response.into_parts().0.headers, deflate })
+}
+
+const fn refused(why: &'static str) -> Denial {
+    Denial { deny: Deny::UpstreamRefused, status: 502, retry_after: None, why }
+}
+
+async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<Stream, Denial> {
+    let failed = |why| move |_| Denial::new(Deny::UpstreamConnect, why);
+    let (host, port) = match transport {
+        Transport::Unix(path) => {
+            return UnixStream::connect(path).await.map(Stream::Unix).map_err(failed("the socket can't be connected to"));
+        }
+        Transport::Tcp { host, port, .. } => (host, *port),
+    };
+    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed("the address can't be connected to"))?;
+    // A frame is never held back for the next one; an error here would show at the first write too.
+    let _ = tcp.set_nodelay(true);
+    let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
+    let name = tls::server_name(host).ok_or(Denial::new(Deny::UpstreamConnect, "its host can't be a certificate's"))?;
+    let limited = tls.connect_with(name, tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
+    let stream = limited.await.map_err(failed("TLS failed, or its certificate is not to be trusted"))?;
+    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+}
+
+/// One request and its answer; the socket is given back with what came behind a 101.
+async fn exchange(
+    stream: Stream,
+    request: Request<Empty<Bytes>>,
+    max_head: usize,
+) -> Result<(Response<Incoming>, Option<Stream>, Bytes), Denial> {
+    let failed = |_| refused("its answer is not HTTP, or its connection ended");
+    let builder = { http1::Builder::new().max_buf_size(max_head).to_owned() };
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let mut connection = Box::pin(connection.without_shutdown());
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    tokio::select! {
+        biased;
+        response = &mut answer => {
+            let response = response.map_err(failed)?;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((response, None, Bytes::new()));
+            }
+            let parts = connection.await.map_err(failed)?;
+            Ok((response, Some(parts.io.into_inner()), parts.read_buf))
+        }
+        parts = &mut connection => {
+            let parts = parts.map_err(failed)?;
+            Ok((answer.await.map_err(failed)?, Some(parts.io.into_inner()), parts.read_buf))
+        }
+    }
+}
+
+/// RFC 6455 s4.1, the client's part in checking an answer. Whether permessage-deflate was agreed on.
+fn check(asked: &HeaderMap, response: &Response<Incoming>, pass_errors: bool) -> Result<bool, Denial> {
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let denial = refused("an answer other than 101");
+        return Err(if pass_errors && status.is_client_error() {
+            Denial { status: status.as_u16(), why: "the application's own answer", ..denial }
+        } else {
+            denial
+        });
+    }
+    check_switch(asked, response.headers())
+}
+
+fn check_switch(asked: &HeaderMap, answer: &HeaderMap) -> Result<bool, Denial> {
+    let one = |name: header::HeaderName| {
+        let mut values = answer.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())
+    };
+    if !one(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Err(refused("a 101 without Upgrade: websocket"));
+    }
+    if !names_upgrade(answer) {
+        return Err(refused("a 101 whose Connection does not name upgrade"));
+    }
+    let key = asked.get(header::SEC_WEBSOCKET_KEY).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    if !one(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|accept| *accept == derive_accept_key(key)) {
+        return Err(refused("a 101 whose Sec-WebSocket-Accept is not the key's"));
+    }
+    if answer.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        let chosen = one(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        if !chosen.is_some_and(|chosen| subprotocols(asked).any(|offered| offered == chosen)) {
+            return Err(refused("a 101 with a subprotocol that was not offered"));
+        }
+    }
+    let chosen: Vec<&str> = extensions(answer).map(extension_name).collect();
+    let offered = extensions(asked).any(|offer| extension_name(offer) == DEFLATE);
+    match chosen.as_slice() {
+        [] => Ok(false),
+        [DEFLATE] if offered => Ok(true),
+        _ => Err(refused("a 101 with an extension that was not offered")),
+    }
+}
