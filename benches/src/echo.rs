@@ -2,13 +2,14 @@
 //!
 //! It must cost little and hold nothing, so that what is measured is the proxy in front of it.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use crate::outlet::Outlet;
 use crate::{Result, wire};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -55,7 +56,7 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection
         stream.set_nodelay(true)?;
         let entry = connections.vacant_entry();
         poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
-        entry.insert(Connection { stream, phase: Phase::Head(Vec::new()), pending: Vec::new(), closed: false });
+        entry.insert(Connection { client: Outlet::new(stream), phase: Phase::Head(Vec::new()), closed: false });
     }
 }
 
@@ -71,10 +72,8 @@ enum Phase {
 }
 
 struct Connection {
-    stream: TcpStream,
+    client: Outlet,
     phase: Phase,
-    /// What the client has not taken yet. While there is some, nothing more is read: that bounds it.
-    pending: Vec<u8>,
     /// The client's Close is answered; the connection ends once that is written.
     closed: bool,
 }
@@ -82,20 +81,20 @@ struct Connection {
 impl Connection {
     /// False: the connection is over.
     fn advance(&mut self, event: &Event, buffers: &mut Buffers) -> bool {
-        if !self.pending.is_empty() && !self.flush() {
+        if !self.client.is_clear() && !self.client.flush() {
             return false;
         }
-        while self.pending.is_empty() {
+        while self.client.is_clear() {
             if self.closed {
                 return false;
             }
-            let read = match self.stream.read(&mut buffers.input) {
+            let read = match self.client.stream.read(&mut buffers.input) {
                 Ok(0) => return false,
                 Ok(read) => read,
                 Err(e) => return e.kind() == ErrorKind::WouldBlock,
             };
             buffers.output.clear();
-            if !self.answer(&buffers.input[..read], &mut buffers.output) || !self.write(&buffers.output) {
+            if !self.answer(&buffers.input[..read], &mut buffers.output) || !self.client.write(&buffers.output) {
                 return false;
             }
             // A short read has emptied the socket (epoll(7)), unless the end of the stream stands behind it.
@@ -135,27 +134,5 @@ impl Connection {
                 false
             }
         }
-    }
-
-    fn write(&mut self, output: &[u8]) -> bool {
-        let written = match self.stream.write(output) {
-            Ok(written) => written,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => return output.is_empty(),
-        };
-        self.pending.extend_from_slice(&output[written..]);
-        self.pending.is_empty() || self.flush()
-    }
-
-    /// Writes until all is gone or the socket is full: only then does the next event come.
-    fn flush(&mut self) -> bool {
-        while !self.pending.is_empty() {
-            match self.stream.write(&self.pending) {
-                Ok(written) => drop(self.pending.drain(..written)),
-                Err(e) => return e.kind() == ErrorKind::WouldBlock,
-            }
-        }
-        self.pending = Vec::new();
-        true
     }
 }

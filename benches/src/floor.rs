@@ -3,7 +3,7 @@
 //! What it costs is what the kernel charges any proxy: two reads, two writes and one wait an echo. Everything above it
 //! is a proxy's own doing.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::event::Event;
@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::Result;
+use crate::outlet::Outlet;
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -53,54 +54,21 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, poll: &Poll, pairs: &mut
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(e.into()),
         };
-        let mut legs = [Leg::new(client), Leg::new(TcpStream::connect(upstream)?)];
+        let mut legs = [client, TcpStream::connect(upstream)?].map(|s| Leg { outlet: Outlet::new(s), ended: false });
         let entry = pairs.vacant_entry();
         for (side, leg) in legs.iter_mut().enumerate() {
-            leg.stream.set_nodelay(true)?;
+            leg.outlet.stream.set_nodelay(true)?;
             let token = Token(entry.key() * 2 + side);
-            poll.registry().register(&mut leg.stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            poll.registry().register(&mut leg.outlet.stream, token, Interest::READABLE | Interest::WRITABLE)?;
         }
         entry.insert(Pair { legs, connected: false });
     }
 }
 
 struct Leg {
-    stream: TcpStream,
-    /// What this side has not taken yet. While there is some, the other side is not read: that bounds it.
-    pending: Vec<u8>,
+    outlet: Outlet,
     /// This side has sent its last byte.
     ended: bool,
-}
-
-impl Leg {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, pending: Vec::new(), ended: false }
-    }
-
-    /// False: the connection is broken.
-    fn flush(&mut self) -> bool {
-        while !self.pending.is_empty() {
-            match self.stream.write(&self.pending) {
-                Ok(written) => drop(self.pending.drain(..written)),
-                Err(e) => return e.kind() == ErrorKind::WouldBlock,
-            }
-        }
-        self.pending = Vec::new();
-        true
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        let written = match self.stream.write(bytes) {
-            Ok(written) => written,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => return false,
-        };
-        if written == bytes.len() {
-            return true;
-        }
-        self.pending.extend_from_slice(&bytes[written..]);
-        self.flush() // until the socket is full: only then does the next event come
-    }
 }
 
 /// The client's leg, then the upstream's.
@@ -121,9 +89,9 @@ impl Pair {
             return self.pump(0, true, scratch) && self.pump(1, event.is_read_closed(), scratch) && !self.over();
         }
         let mut alive = true;
-        if event.is_writable() && !self.legs[side].pending.is_empty() {
+        if event.is_writable() && !self.legs[side].outlet.is_clear() {
             // What the other side could not say meanwhile comes after it.
-            alive = self.legs[side].flush() && self.pump(1 - side, true, scratch);
+            alive = self.legs[side].outlet.flush() && self.pump(1 - side, true, scratch);
         }
         if alive && event.is_readable() {
             alive = self.pump(side, event.is_read_closed(), scratch);
@@ -136,11 +104,11 @@ impl Pair {
     fn pump(&mut self, side: usize, to_the_end: bool, scratch: &mut [u8]) -> bool {
         let [client, upstream] = &mut self.legs;
         let (from, to) = if side == 0 { (client, upstream) } else { (upstream, client) };
-        while to.pending.is_empty() && !from.ended {
-            match from.stream.read(scratch) {
+        while to.outlet.is_clear() && !from.ended {
+            match from.outlet.stream.read(scratch) {
                 Ok(0) => from.ended = true,
                 Ok(read) => {
-                    if !to.write(&scratch[..read]) {
+                    if !to.outlet.write(&scratch[..read]) {
                         return false;
                     }
                     // A short read has emptied the socket (epoll(7)).
@@ -151,14 +119,14 @@ impl Pair {
                 Err(e) => return e.kind() == ErrorKind::WouldBlock,
             }
         }
-        if from.ended && to.pending.is_empty() {
+        if from.ended && to.outlet.is_clear() {
             // An error here says that the other side is gone already; its own event says so too.
-            let _ = to.stream.shutdown(Shutdown::Write);
+            let _ = to.outlet.stream.shutdown(Shutdown::Write);
         }
         true
     }
 
     fn over(&self) -> bool {
-        self.legs.iter().all(|leg| leg.ended && leg.pending.is_empty())
+        self.legs.iter().all(|leg| leg.ended && leg.outlet.is_clear())
     }
 }

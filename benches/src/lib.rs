@@ -12,6 +12,8 @@
 pub mod proc;
 pub mod wire;
 
+mod outlet;
+
 pub mod echo;
 pub mod floor;
 pub mod load;
