@@ -20,9 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::metrics::Metrics;
-use crate::now::Clock;
-use crate::session::live::Registry;
+use crate::books::Books;
+use crate::gateway::Phase;
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -41,24 +40,20 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// What the operator's pages are made of.
 pub struct AdminState {
-    /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
-    /// For `/connections`.
-    pub registry: Arc<Registry>,
+    /// What the pages show.
+    pub books: Arc<Books>,
     /// For `/readyz`: the error says why not, as `draining`.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
-    /// For the age of sessions.
-    pub clock: Clock,
 }
 
 /// Answers until `stop` is true or its sender is gone; then what is still being answered is cut off. To be run where
 /// `tokio::task::spawn_local` may be called. A drain that should be seen at `/readyz` must end before `stop`.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut phase: watch::Receiver<Phase>) {
     let mut connections = JoinSet::new();
     let failing = Cell::new(false);
     loop {
         let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };

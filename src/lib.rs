@@ -20,6 +20,7 @@ pub mod tls;
 pub mod upstream;
 
 pub mod admin;
+pub mod cli;
 pub mod connection;
 pub mod drain;
 pub mod gateway;

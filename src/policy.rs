@@ -9,6 +9,7 @@ pub mod cap;
 pub mod client_ip;
 pub mod compile;
 pub mod forward;
+pub mod key;
 pub mod origin;
 pub mod request;
 pub mod route;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use crate::deny::Deny;
 use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
+use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
 use token::Identity;
@@ -166,7 +168,7 @@ impl Policy {
         let Some(handshakes) = &route.handshakes else { return Ok(0) };
         let hit = Hit {
             zone: &handshakes.zone,
-            key: self.keys.of_ip(client),
+            key: Key::of_ip(client),
             burst: handshakes.burst,
             delay: handshakes.delay,
             dry_run: handshakes.dry_run,
@@ -193,12 +195,12 @@ impl Policy {
             None => (None, false),
         };
         let ip = match &route.caps.per_ip {
-            Some(cap) => Some(cap.take(self.keys.of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
+            Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
             None => None,
         };
         let subject = match (&route.caps.per_subject, subject) {
             (Some(cap), Some(subject)) => {
-                let key = self.keys.of(subject.as_bytes());
+                let key = self.keys.key(subject.as_bytes());
                 Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
             }
             _ => None,
@@ -220,9 +222,9 @@ fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denia
         let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
         Denial { status, ..Denial::new(deny, why) }
     };
-    let found = token::source::find(&rule.from, ask.headers, ask.query).map_err(|r| refuse(r.deny, r.why))?;
+    let found = token::source::find(&rule.from, ask.headers, ask.query).map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
     let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
-    rule.verifier.verify(found.as_str(), now).map_err(|r| refuse(r.deny, r.why))
+    rule.verifier.verify(&found.token, now).map_err(|r| refuse(r.deny, r.why))
 }
 
 impl Decision {

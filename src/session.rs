@@ -51,7 +51,6 @@ pub struct Opened<'a> {
 }
 
 /// One session. Resolves once both sides are closed; what is to be said of it is said by its [`Exit`].
-#[derive(Debug)]
 pub struct Session {
     client: Stream,
     upstream: Stream,
@@ -176,14 +175,13 @@ impl Session {
         if self.deadline.is_some() {
             return;
         }
-        let terms = &self.route.terms;
         if let Some(deny) = self.exit.ordered() {
             self.end_by(Side::Gateway, deny, now);
         } else if self.expires.is_some_and(|at| now >= at) {
             self.end_by(Side::Gateway, Deny::TokenExpired, now);
-        } else if now >= self.idle_at() || self.pong_is_overdue(now) {
+        } else if self.pong_is_overdue(now) || now >= self.idle_at() {
             self.end_by(Side::Gateway, Deny::IdleTimeout, now);
-        } else if self.pinged.is_none() && now >= self.ping_at() && terms.ping_interval.is_some() {
+        } else if self.pinged.is_none() && now >= self.ping_at() {
             self.ping(now);
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn answer<B>(state: &AdminState, peer: IpAddr, request: &Request<B>) 
         "/" => page(StatusCode::OK, TEXT, INDEX),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-            let rendered = state.metrics.render(accept);
+            let rendered = state.books.metrics.render(accept);
             page(StatusCode::OK, rendered.content_type, rendered.body)
         }
         "/healthz" => page(StatusCode::OK, TEXT, "ok"),
@@ -57,7 +57,7 @@ fn connections(state: &AdminState, query: &str) -> Response<Full<Bytes>> {
         Ok(query) => query,
         Err(wrong) => return page(StatusCode::BAD_REQUEST, TEXT, wrong),
     };
-    let snapshot = state.registry.snapshot(&query, state.clock.now());
+    let snapshot = state.books.sessions.snapshot(&query, state.books.clock.now());
     match serde_json::to_vec(&snapshot) {
         Ok(json) => page(StatusCode::OK, "application/json", json),
         // Numbers and texts always have a JSON form; if not, it is said rather than hidden.

@@ -38,12 +38,12 @@ impl Attempt {
         let copy = |value: &HeaderValue| value.as_bytes().iter().copied().take(KEPT).collect();
         let path: String = parts.uri.path().chars().take(KEPT).collect();
         let query = if parts.uri.query().is_some() { "?" } else { "" };
-        Self {
-            host: parts.headers.get(header::HOST).map(copy),
-            path: Some(format!("{path}{query}").into()),
-            origin: parts.headers.get(header::ORIGIN).map(copy),
-            ..Self::headless(handshake.worker.shared.clone(), handshake.listener, client, handshake.accepted)
-        }
+        let shared = handshake.worker.shared.clone();
+        let mut attempt = Self::headless(shared, handshake.listener, client, handshake.accepted);
+        attempt.host = parts.headers.get(header::HOST).map(copy);
+        attempt.path = Some(format!("{path}{query}").into());
+        attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
+        attempt
     }
 
     /// A handshake that failed before there was a head.

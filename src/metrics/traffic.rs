@@ -55,14 +55,14 @@ impl Traffic {
         self.bytes[direction.index()].add(bytes);
     }
 
-    /// Counts a message of a client that had to wait for its turn.
-    pub fn delayed(&self) {
-        self.delayed.add(1);
+    /// Counts messages of a client that had to wait for their turn.
+    pub fn delayed(&self, messages: u64) {
+        self.delayed.add(messages);
     }
 
-    /// Counts a message of a client that was dropped.
-    pub fn dropped(&self) {
-        self.dropped.add(1);
+    /// Counts messages of a client that were dropped.
+    pub fn dropped(&self, messages: u64) {
+        self.dropped.add(messages);
     }
 
     /// Counts one session as active, until what is returned drops.

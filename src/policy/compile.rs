@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::Policy;
 use super::cap::Cap;
 use super::token::Verifier;
-use super::zone::{KeyHasher, Zone};
+use super::key::KeyHasher;
+use super::zone::Zone;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::material::Material;
@@ -88,10 +89,10 @@ impl Policy {
         let policy = Policy {
             routes,
             ranked,
-            total: Arc::new(Cap::new(total.total, total.warn_at)),
+            total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),
-            keys: KeyHasher::new(),
+            keys: KeyHasher::default(),
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

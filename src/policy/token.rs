@@ -50,7 +50,7 @@ pub struct Verifier {
 }
 
 /// What a token that holds says of its bearer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The token's `sub`: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
     pub subject: Option<Arc<str>>,

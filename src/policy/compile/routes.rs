@@ -186,7 +186,7 @@ fn handshakes(typed: &config::Route, name: &str, at: &str, named: &Named, found:
         found.wrong(format!("{at}.delay"), "both delay and nodelay are given", "nodelay is a delay without end; keep one");
     }
     let zone = match (&typed.rate, &typed.zone) {
-        (Some(rate), None) => Arc::new(Zone::new(name, *rate, DEFAULT_ENTRIES)),
+        (Some(rate), None) => Arc::new(Zone::new(&format!("route {name}"), *rate, DEFAULT_ENTRIES)),
         (None, Some(zone)) => match named.zones.get(zone) {
             Some(zone) => zone.clone(),
             None => {
@@ -224,9 +224,9 @@ fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
         found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
     }
     Caps {
-        total: connections.total.map(|total| Arc::new(Cap::new(total, connections.warn_at))),
-        per_ip: connections.per_ip.map(|limit| Arc::new(KeyedCap::new(limit))),
-        per_subject: connections.per_subject.map(|limit| Arc::new(KeyedCap::new(limit))),
+        total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
+        per_ip: connections.per_ip.map(|limit| KeyedCap::new(limit)),
+        per_subject: connections.per_subject.map(|limit| KeyedCap::new(limit)),
     }
 }
 

@@ -1,0 +1,87 @@
+//! The command line: what was typed, one function a command, and the exit codes.
+
+mod check;
+mod reasons;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A WebSocket security gateway: who may open a socket, what flows on it, and when it ends.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all is well; 1 the config is wrong, or the answer is no; 2 the command line is wrong; 3 it could not run
+(an address is taken, a file can't be written, nothing answers).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT, which drain it; a second one ends it at once
+    Run(ConfigFile),
+    /// Parse and compile a config, load its keys and certificates, and say what it would do
+    Check(ConfigFile),
+    /// Print the table of reasons: labels, statuses, close codes
+    Reasons {
+        /// As Markdown, as it stands in docs/reasons.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print the JSON Schema of the config, for editors
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The config file
+    #[arg(short, long, value_name = "FILE", default_value = "gateway.toml")]
+    config: PathBuf,
+}
+
+/// How a command ended, where it did not end well.
+pub enum Failure {
+    /// The config is wrong, or the answer is no. Already said.
+    No,
+    /// It could not run.
+    CouldNotRun(String),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::CouldNotRun(error.to_string())
+    }
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::run(&file.config),
+        Command::Reasons { markdown } => reasons::run(markdown),
+        Command::Schema => print(&crate::config::schema()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::CouldNotRun(message)) => {
+            eprintln!("wsgate: {message}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that left, as `head` does, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,80 @@
+//! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{Failure, print};
+use crate::load::{self, Loaded};
+use crate::policy::origin::Origins;
+use crate::policy::route::Route;
+use crate::policy::target::Transport;
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    let loaded = load::file(config).map_err(|report| {
+        eprintln!("{report}");
+        Failure::No
+    })?;
+    if !loaded.warnings.problems().is_empty() {
+        eprintln!("{}", loaded.warnings);
+    }
+    print(&describe(&loaded, &config.display().to_string()))
+}
+
+/// What a gateway with this config would do.
+fn describe(loaded: &Loaded, name: &str) -> String {
+    let mut text = format!("{name}: ok\n");
+    for listen in &loaded.listen {
+        let tls = if listen.tls.is_some() { "TLS" } else { "plain" };
+        let _ = writeln!(text, "listen {} ({tls}), {} workers", listen.address, loaded.workers());
+    }
+    for route in &loaded.policy.routes {
+        let _ = writeln!(text, "route {} -> {}", route.name, target(route));
+        let _ = writeln!(text, "  {}", terms(route).join("; "));
+    }
+    let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
+    match loaded.admin {
+        Some(address) => writeln!(text, "admin {address}: /metrics /healthz /readyz /connections"),
+        None => writeln!(text, "no [admin]: no metrics, no health checks"),
+    }
+    .unwrap_or_default();
+    text
+}
+
+fn target(route: &Route) -> String {
+    match &route.target.transport {
+        Transport::Tcp { host, port, tls } => {
+            let scheme = if *tls { "https" } else { "http" };
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            format!("{scheme}://{host}:{port}{}", route.target.path.as_deref().unwrap_or_default())
+        }
+        Transport::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn terms(route: &Route) -> Vec<String> {
+    let mut terms = vec![match &route.token {
+        Some(rule) => format!("token with one of {} keys", rule.verifier.key_count()),
+        None => "no token".to_owned(),
+    }];
+    terms.push(match &route.origins {
+        None => "Origin not looked at".to_owned(),
+        Some(Origins::Any) => "any Origin".to_owned(),
+        Some(Origins::List { patterns, .. }) => format!("{} origins", patterns.len()),
+    });
+    if let Some(handshakes) = &route.handshakes {
+        let dry = if handshakes.dry_run { ", dry run" } else { "" };
+        terms.push(format!("handshakes limited by zone `{}`{dry}", handshakes.zone.name()));
+    }
+    if route.terms.messages.is_some() {
+        terms.push("messages limited".to_owned());
+    }
+    let caps = &route.caps;
+    for (what, limit) in [
+        ("", caps.total.as_ref().map(|cap| cap.limit())),
+        (" an address", caps.per_ip.as_ref().map(|cap| cap.limit())),
+        (" a subject", caps.per_subject.as_ref().map(|cap| cap.limit())),
+    ] {
+        terms.extend(limit.map(|limit| format!("at most {limit} sessions{what}")));
+    }
+    terms
+}

@@ -1,0 +1,94 @@
+//! `wsgate run`: load, start, wait for a signal, drain.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::access_log::Format;
+use crate::config::LogFormat;
+use crate::gateway::{Gateway, Phase};
+use crate::load;
+use crate::now::Clock;
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    log_to_stderr();
+    let loaded = load::file(config).map_err(|report| {
+        eprintln!("{report}");
+        Failure::No
+    })?;
+    if !loaded.warnings.problems().is_empty() {
+        eprintln!("{}", loaded.warnings);
+    }
+    raise_descriptor_limit(loaded.policy.total.limit());
+    let format = format(loaded.access_log);
+    let workers = loaded.workers();
+    let gateway = Gateway::start(loaded, Clock::system(), format, io::stdout())?;
+    for address in &gateway.addresses {
+        tracing::info!(%address, workers, "listening");
+    }
+    if let Some(address) = gateway.admin_address {
+        tracing::info!(%address, "admin: /metrics /healthz /readyz /connections");
+    }
+    until_stopped(gateway)
+}
+
+/// Serves until a signal drains it, or a second one ends it, and everything is written down.
+pub(super) fn until_stopped(gateway: Gateway) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut phase = gateway.shared().phase.subscribe();
+        let mut signals = 0;
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return Ok::<(), io::Error>(()),
+            }
+            signals += 1;
+            if signals == 1 {
+                tracing::info!("draining; a second signal ends at once");
+                gateway.drain();
+            } else {
+                gateway.stop();
+            }
+        }
+    })?;
+    gateway.join()?;
+    Ok(())
+}
+
+/// Says on standard error what is no traffic: `RUST_LOG` chooses how much.
+pub(super) fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(io::stderr);
+    // Only a second call in one process fails, and then there is a subscriber.
+    let _ = if io::stderr().is_terminal() { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+}
+
+fn format(typed: LogFormat) -> Format {
+    match typed {
+        LogFormat::Auto if io::stdout().is_terminal() => Format::Text,
+        LogFormat::Auto | LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+        LogFormat::Off => Format::Off,
+    }
+}
+
+/// A session takes two descriptors. The soft limit, which is often 1024, is raised to the hard one.
+fn raise_descriptor_limit(sessions: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised, it is as it was.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let wanted = 2 * sessions as u64 + 1024;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit < wanted {
+        tracing::warn!(limit, wanted, "too few file descriptors for connections.total of [server]: raise LimitNOFILE, or lower the cap");
+    }
+}

@@ -1,0 +1,334 @@
+//! The gateway as a whole: its sockets, its threads, and what they share.
+//!
+//! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
+//! more thread does what is no traffic: the admin's pages and the drain.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing_appender::non_blocking::WorkerGuard;
+
+use crate::access_log::{AccessLog, Format};
+use crate::admin::{self, AdminState};
+use crate::books::Books;
+use crate::drain;
+use crate::listener;
+use crate::load::Loaded;
+use crate::metrics::{CapFill, Metrics, Sources, Traffic, ZoneFill};
+use crate::now::Clock;
+use crate::policy::Policy;
+use crate::policy::cap::{KeyedCap, KeyedPermit};
+use crate::policy::key::Key;
+use crate::session::live::Registry;
+
+/// How far the gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Clients are let in.
+    Running,
+    /// No new ones; sessions are being closed.
+    Draining,
+    /// Whatever is left is cut.
+    Stopped,
+}
+
+/// One listener, as its connections need it.
+pub struct Listening {
+    /// Its address, as in logs and metrics.
+    pub name: Arc<str>,
+    /// For TLS and the head together.
+    pub handshake_timeout: Duration,
+    /// Present: it speaks TLS.
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// What all threads share.
+pub struct Shared {
+    /// What decides.
+    pub policy: Arc<Policy>,
+    /// Clock, counters, log, live sessions.
+    pub books: Arc<Books>,
+    /// In the order of the file.
+    pub listeners: Vec<Listening>,
+    /// By route.
+    pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// Places for handshakes under way.
+    pub handshakes: Arc<Semaphore>,
+    /// How many places there are.
+    pub handshake_places: usize,
+    /// Handshakes under way by address.
+    pub handshakes_per_ip: Arc<KeyedCap>,
+    /// Bytes of a request's or an answer's head.
+    pub max_head: usize,
+    /// How far the gateway is.
+    pub phase: watch::Sender<Phase>,
+}
+
+impl Shared {
+    /// Whether no client is let in any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Running
+    }
+
+    /// Handshakes under way now.
+    #[must_use]
+    pub fn handshakes_under_way(&self) -> usize {
+        self.handshake_places.saturating_sub(self.handshakes.available_permits())
+    }
+
+    /// One address's share of the handshakes under way; a trusted proxy speaks for many and has no bound of its own.
+    #[must_use]
+    pub fn handshake_share(&self, peer: IpAddr) -> Option<Option<KeyedPermit>> {
+        if self.policy.is_trusted_proxy(peer) {
+            return Some(None);
+        }
+        self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
+    }
+}
+
+/// One thread's share of the gateway.
+pub struct Worker {
+    /// Its number, from 0.
+    pub index: usize,
+    /// What all have.
+    pub shared: Arc<Shared>,
+    /// Its own counters, by route.
+    pub traffic: Vec<Arc<Traffic>>,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    /// Where clients connect, in the order of the file.
+    pub addresses: Vec<SocketAddr>,
+    /// Where the operator looks.
+    pub admin_address: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    log: WorkerGuard,
+}
+
+impl Gateway {
+    /// Binds, and lets clients in. The access log goes to `log`.
+    ///
+    /// # Errors
+    /// An address that can't be bound, named; a thread that can't be made.
+    pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
+        let workers = loaded.workers();
+        let mut sockets = Vec::new();
+        for (index, listen) in loaded.listen.iter().enumerate() {
+            sockets.push(bind(listen.address, workers).map_err(named(&format!("listen[{index}]"), listen.address))?);
+        }
+        let admin = match loaded.admin {
+            Some(address) => Some(bind(address, 1).map_err(named("admin", address))?.remove(0)),
+            None => None,
+        };
+        let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
+        let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
+        let (access_log, guard) = AccessLog::new(format, log);
+        let drain_timeout = loaded.drain_timeout;
+        let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
+        let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
+        for index in 0..workers {
+            let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
+            let shared = gateway.shared.clone();
+            gateway.spawn(&format!("worker-{index}"), move |runtime| work(&runtime, shared, index, mine))?;
+        }
+        let shared = gateway.shared.clone();
+        gateway.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin, drain_timeout))?;
+        Ok(gateway)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => run(runtime),
+                Err(error) => tracing::error!(%error, "a thread has no runtime"),
+            }
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// What its threads share, for whoever wants to look.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Lets nobody in any more and closes the sessions, spread over the drain time. Returns at once.
+    pub fn drain(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// Cuts whatever is left. Returns at once.
+    pub fn stop(&self) {
+        self.advance(Phase::Stopped);
+    }
+
+    /// Waits until everything has ended and is written down.
+    ///
+    /// # Errors
+    /// A thread of the gateway panicked.
+    pub fn join(self) -> io::Result<()> {
+        let failed = self.threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        drop(self.log);
+        if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} threads of the gateway failed"))) }
+    }
+
+    fn advance(&self, to: Phase) {
+        self.shared.phase.send_if_modified(|phase| {
+            let forward = (*phase as u8) < to as u8;
+            if forward {
+                *phase = to;
+            }
+            forward
+        });
+    }
+}
+
+fn share(
+    loaded: Loaded,
+    clock: Clock,
+    log: AccessLog,
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> Shared {
+    let policy = Arc::new(loaded.policy);
+    let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
+    let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
+    let sources = sources(&policy, &handshakes, loaded.handshakes_in_flight, &log);
+    let listeners = loaded.listen.into_iter().zip(&names);
+    Shared {
+        listeners: listeners
+            .map(|(listen, name)| Listening {
+                name: name.as_str().into(),
+                handshake_timeout: listen.handshake_timeout,
+                tls: listen.tls.map(TlsAcceptor::from),
+            })
+            .collect(),
+        books: Arc::new(Books {
+            metrics: Metrics::new(&routes, workers, &names, clock.now(), sources),
+            clock,
+            log,
+            sessions: Registry::new(workers),
+        }),
+        upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+        handshakes,
+        handshake_places: loaded.handshakes_in_flight,
+        handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
+        max_head: loaded.max_head,
+        phase: watch::Sender::new(Phase::Running),
+        policy,
+    }
+}
+
+/// What the metrics ask for at each scrape.
+fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log: &AccessLog) -> Sources {
+    let zones = {
+        let policy = policy.clone();
+        move || policy.zones.iter().map(|zone| ZoneFill {
+            zone: zone.name().into(),
+            entries: zone.len() as u64,
+            capacity: zone.capacity() as u64,
+            full: zone.full_count(),
+        }).collect()
+    };
+    let caps = {
+        let policy = policy.clone();
+        move || {
+            let fill = |route, cap: &crate::policy::cap::Cap| CapFill {
+                route,
+                used: cap.used() as u64,
+                limit: Some(cap.limit() as u64),
+            };
+            let routes = policy.routes.iter();
+            let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
+            std::iter::once(fill(None, &policy.total)).chain(capped).collect()
+        }
+    };
+    let handshakes = handshakes.clone();
+    Sources {
+        zones: Box::new(zones),
+        caps: Box::new(caps),
+        in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
+        log_dropped: Box::new(log.dropped()),
+    }
+}
+
+/// A worker's life.
+fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
+    let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
+    let mut phase = shared.phase.subscribe();
+    let worker = Rc::new(Worker { index, shared, traffic });
+    runtime.block_on(async move {
+        for (listener, socket) in sockets.into_iter().enumerate() {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => drop(tokio::task::spawn_local(listener::run(worker.clone(), socket, listener))),
+                Err(error) => tracing::error!(listener, %error, "a listener can't be watched"),
+            }
+        }
+        // The sender lives in `shared`.
+        let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+    });
+}
+
+/// The other thread's life: the admin's pages until the drain is over.
+fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>, drain_timeout: Duration) {
+    runtime.block_on(async {
+        if let Some(socket) = admin {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let draining = shared.clone();
+                    let ready = move || if draining.is_draining() { Err("draining".to_owned()) } else { Ok(()) };
+                    let state = AdminState { books: shared.books.clone(), ready: Box::new(ready) };
+                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
+                }
+                Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
+            }
+        }
+        let mut phase = shared.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        tokio::select! {
+            () = drain::run(shared, drain_timeout) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        }
+        shared.phase.send_replace(Phase::Stopped);
+    });
+}
+
+/// One socket for each worker on one address: the kernel spreads the clients among them.
+fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    let socket = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        Ok::<_, io::Error>(socket)
+    };
+    // With SO_REUSEPORT alone a second gateway would silently share the address: a first bind without it shows who is there.
+    socket()?.bind(&address.into())?;
+    let mut bound: Vec<StdListener> = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = socket()?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        let port_known = bound.first().map_or(Ok(address), StdListener::local_addr)?;
+        socket.bind(&port_known.into())?;
+        socket.listen(1024)?;
+        bound.push(socket.into());
+    }
+    Ok(bound)
+}
+
+fn named(key: &str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{key}.address: {address} can't be listened on: {error}"))
+}

@@ -1,0 +1,132 @@
+//! From a file to all that a gateway needs to start: everything that can fail on the way fails here, all of it at once.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::config::{self, Config, LogFormat, Problem, Report};
+use crate::material::Material;
+use crate::policy::Policy;
+use crate::policy::target::Transport;
+use crate::tls;
+
+/// A config that was read, checked and compiled.
+pub struct Loaded {
+    /// What decides.
+    pub policy: Policy,
+    /// In the order of the file.
+    pub listen: Vec<Listen>,
+    /// TLS to the upstreams, by route.
+    pub upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// The operator's listener.
+    pub admin: Option<SocketAddr>,
+    /// Threads, if the operator chose a number.
+    pub workers: Option<usize>,
+    /// Bound on handshakes under way.
+    pub handshakes_in_flight: usize,
+    /// The same by address.
+    pub handshakes_in_flight_per_ip: usize,
+    /// Bytes of a head.
+    pub max_head: usize,
+    /// How long a drain takes.
+    pub drain_timeout: Duration,
+    /// The form of the access log.
+    pub access_log: LogFormat,
+    /// What is allowed, but perhaps not meant.
+    pub warnings: Report,
+}
+
+/// One `[[listen]]`.
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Present: TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// For TLS and the head together.
+    pub handshake_timeout: Duration,
+}
+
+impl Loaded {
+    /// Threads that carry traffic.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+/// Loads a config file. Paths in it are relative to its folder.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn file(path: &Path) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let text = config::file::read_text(path).map_err(|error| {
+        Report::errors(&name, "", vec![Problem::new("", format!("the file can't be read: {error}"))])
+    })?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    self::text(&text, &name, base, &|name| std::env::var(name).ok())
+}
+
+/// Loads the text of a config that is called `name`; `env` is what `env:NAME` looks things up in.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    let config = config::parse(text, name)?;
+    let (material, mut problems) = Material::load(&config, base, env);
+    let listen = listeners(&config, &material, &mut problems);
+    let upstream_tls = upstream_tls(&config, &material, &mut problems);
+    let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
+    let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
+        return Err(Report::errors(name, text, problems));
+    };
+    let warnings = material.warnings.into_iter().chain(compiled.warnings).collect();
+    Ok(Loaded {
+        policy: compiled.policy,
+        listen,
+        upstream_tls,
+        admin: config.admin.map(|admin| admin.address),
+        workers: config.server.workers,
+        handshakes_in_flight: config.server.handshakes_in_flight,
+        handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
+        // At most 64 KiB, as `compile` saw to.
+        max_head: config.server.max_header_size.0 as usize,
+        drain_timeout: config.server.drain_timeout,
+        access_log: config.server.access_log,
+        warnings: Report::warnings(name, text, warnings),
+    })
+}
+
+fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {
+    let mut listeners = Vec::new();
+    for (listen, certificates) in config.listen.iter().zip(&material.tls) {
+        let tls = match &listen.tls {
+            // Without certificates the files are wrong already, and said to be.
+            Some(_) if !certificates.is_empty() => tls::server_config(certificates).map_err(|more| problems.extend(more)).ok(),
+            Some(_) | None => None,
+        };
+        listeners.push(Listen { address: listen.address, tls, handshake_timeout: listen.handshake_timeout });
+    }
+    listeners
+}
+
+fn upstream_tls(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Option<Arc<ClientConfig>>> {
+    let mut all = Vec::new();
+    for (index, route) in config.route.iter().enumerate() {
+        // A malformed upstream is for `compile` to tell.
+        let speaks_tls = matches!(Transport::parse(&route.upstream), Ok((Transport::Tcp { tls: true, .. }, _)));
+        let authorities = material.upstream_ca.get(index).and_then(|authorities| authorities.as_deref());
+        all.push(match speaks_tls.then(|| tls::client_config(authorities)) {
+            Some(Ok(client)) => Some(client),
+            Some(Err(message)) => {
+                problems.push(Problem::new(format!("route[{index}].upstream"), message));
+                None
+            }
+            None => None,
+        });
+    }
+    all
+}
