@@ -102,14 +102,14 @@ impl Contender {
             let address = running.address()?;
             return Ok(Proxy { running, address });
         }
-        let (plain, tls) = (free_address()?, free_address()?);
+        let [plain, tls, admin] = free_addresses()?;
         let (template, file) = match self.kind {
             Kind::Nginx => (include_str!("../../config/nginx.conf"), "nginx.conf"),
             Kind::Haproxy => (include_str!("../../config/haproxy.cfg"), "haproxy.cfg"),
             Kind::Wsgate | Kind::Floor => (include_str!("../../config/wsgate.toml"), "wsgate.toml"),
         };
         let config = site.dir().join(file);
-        fs::write(&config, fill(template, site, plain, tls, upstream)?)?;
+        fs::write(&config, fill(template, site, [plain, tls, admin, upstream]))?;
         let config = config.display().to_string();
         let dir = site.dir().display().to_string();
         let args: Vec<String> = match self.kind {
@@ -129,22 +129,32 @@ impl Contender {
     }
 }
 
-fn fill(template: &str, site: &Site, plain: SocketAddr, tls: SocketAddr, upstream: SocketAddr) -> Result<String> {
+fn fill(template: &str, site: &Site, [plain, tls, admin, upstream]: [SocketAddr; 4]) -> String {
     let path = |path: &Path| path.display().to_string();
     let values = [
         ("@DIR@", path(site.dir())),
         ("@PLAIN@", plain.to_string()),
         ("@TLS@", tls.to_string()),
-        ("@ADMIN@", free_address()?.to_string()),
+        ("@ADMIN@", admin.to_string()),
         ("@UPSTREAM@", upstream.to_string()),
         ("@CERTIFICATE@", path(&site.credentials.certificate)),
         ("@KEY@", path(&site.credentials.key)),
         ("@COMBINED@", path(&site.credentials.combined)),
     ];
-    Ok(values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value)))
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// A port of loopback that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// Three ports of loopback that were free a moment ago, below those that the kernel gives to outgoing connections: one of
+/// these could take the port before the proxy does.
+fn free_addresses() -> Result<[SocketAddr; 3]> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let outgoing: u16 = range.split_whitespace().next().ok_or("the kernel gives no port range")?.parse()?;
+    // Runs at the same time begin at different ports.
+    let first = outgoing.saturating_sub(1 + (std::process::id() % 8192) as u16);
+    let ports = (1024..first).rev().chain(first..outgoing);
+    let open: Vec<TcpListener> = ports.filter_map(|p| TcpListener::bind(("127.0.0.1", p)).ok()).take(3).collect();
+    let [plain, tls, admin] = &open[..] else {
+        return Err("no three free ports on 127.0.0.1".into());
+    };
+    Ok([plain.local_addr()?, tls.local_addr()?, admin.local_addr()?])
 }
