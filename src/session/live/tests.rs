@@ -43,8 +43,11 @@ fn the_first_order_stands_and_wakes_the_session() {
     let registry = Registry::new(1);
     let entry = registry.enter(0, live(&registry, "a", None));
     let woken = Arc::new(Woken::default());
-    entry.waker.register(&Waker::from(woken.clone()));
+    entry.register(&Waker::from(woken.clone()));
     assert_eq!(entry.ordered(), None);
+    // A wake before uses nothing up.
+    entry.wake();
+    assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1);
     entry.order(Deny::Draining);
     entry.order(Deny::Kicked);
     assert_eq!(entry.ordered(), Some(Deny::Draining));
@@ -66,7 +69,7 @@ fn wake_all_reaches_every_worker() {
     let woken = Arc::new(Woken::default());
     let entries: Vec<_> = (0..6).map(|n| registry.enter(n % 3, live(&registry, "a", None))).collect();
     for entry in &entries {
-        entry.waker.register(&Waker::from(woken.clone()));
+        entry.register(&Waker::from(woken.clone()));
     }
     registry.wake_all();
     assert_eq!(woken.0.load(Ordering::Relaxed), entries.len());
