@@ -52,8 +52,10 @@ enum Farewell {
     NotYet,
     /// This Close frame, as soon as the stream stands on a boundary.
     Due(Vec<u8>),
-    /// A Close was put into the stream, or nobody is there to hear one.
+    /// A Close was put into the stream.
     Said,
+    /// None will be: the frame under way never ends, or nobody is there to hear it.
+    Forgone,
 }
 
 /// What there is still to come from the sender.
@@ -136,13 +138,19 @@ impl Pump {
     /// Whether the receiver has got all that it will get.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.farewell == Farewell::Said && self.sent == self.judged && !self.unflushed
+        matches!(self.farewell, Farewell::Said | Farewell::Forgone) && self.sent == self.judged && !self.unflushed
     }
 
     /// Whether there is nothing left to do here.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.farewell == Farewell::Said && self.sender == Sender::Done && self.kept.is_empty() && !self.unflushed
+        self.sender == Sender::Done && self.is_silent()
+    }
+
+    /// Whether it is over without a Close, so that only the end of the connection can tell the receiver.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.farewell == Farewell::Forgone && self.is_over()
     }
 
     /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
@@ -169,17 +177,21 @@ impl Pump {
         self.judge.awaits_pong()
     }
 
-    /// Nobody hears this direction any more: what waits is thrown away.
+    /// Nobody hears this direction any more: what waits for the receiver is thrown away. What waits for the judge stays,
+    /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
-        self.farewell = Farewell::Said;
+        self.farewell = Farewell::Forgone;
         self.unflushed = false;
-        self.keep_nothing();
+        self.sent = self.judged;
+        self.forget_sent();
     }
 
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
     pub fn abandon_sender(&mut self) {
         self.finish_sender();
-        self.farewell = Farewell::Said;
+        if self.farewell != Farewell::Said {
+            self.farewell = Farewell::Forgone;
+        }
     }
 
     /// Nothing more comes from the sender; the receiver may yet be told.
@@ -192,8 +204,8 @@ impl Pump {
 
     /// Without a sender the frame under way never ends: there is no boundary for a Close to stand on.
     fn forgo_impossible_farewell(&mut self) {
-        if self.sender == Sender::Done && !self.judge.on_boundary() {
-            self.farewell = Farewell::Said;
+        if self.sender == Sender::Done && self.farewell != Farewell::Said && !self.judge.on_boundary() {
+            self.farewell = Farewell::Forgone;
         }
     }
 
@@ -235,7 +247,7 @@ impl Pump {
         match self.farewell {
             Farewell::NotYet => Mode::Open,
             Farewell::Due(_) => Mode::ToBoundary,
-            Farewell::Said => Mode::Discard,
+            Farewell::Said | Farewell::Forgone => Mode::Discard,
         }
     }
 
@@ -253,6 +265,12 @@ impl Pump {
             self.sent += written;
             self.unflushed = true;
         }
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Once all that was judged is sent: keeps what is not judged.
+    fn forget_sent(&mut self) {
         if self.sent > 0 {
             self.kept.drain(..self.sent);
             self.sent = 0;
@@ -261,7 +279,6 @@ impl Pump {
                 self.keep_nothing();
             }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
@@ -327,15 +344,18 @@ impl Pump {
         if self.sender == Sender::Ignored {
             return None;
         }
-        let mode = self.mode();
         let mut at = 0;
+        let mut receiver_lost = false;
         loop {
+            let mode = self.mode();
             let input = &wake.scratch[at..filled];
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
                 if self.forward(cx, to, &input[..pass]).is_err() {
-                    return Some(Event::ReceiverLost);
+                    // The sender may have said its Close behind this, or just here: that is found all the same.
+                    self.abandon_receiver();
+                    receiver_lost = true;
                 }
             }
             at += pass;
@@ -346,8 +366,9 @@ impl Pump {
                     // Behind our own Close nothing counts but the sender's: that is found by looking again.
                     self.look_again |= then == Then::Boundary && at < filled;
                     self.kept.extend_from_slice(&wake.scratch[at..filled]);
-                    return None;
+                    return receiver_lost.then_some(Event::ReceiverLost);
                 }
+                // These two end the session, whether or not the receiver is lost.
                 Then::Closed(code) => {
                     self.sender = Sender::Done;
                     self.farewell = Farewell::Said;
@@ -388,3 +409,6 @@ impl Pump {
         self.judged = 0;
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
