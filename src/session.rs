@@ -77,7 +77,7 @@ impl Session {
     pub fn new(opened: Opened<'_>, exit: Exit) -> Self {
         let now = exit.now();
         let terms = &opened.route.terms;
-        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages);
+        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages.clone());
         let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, None);
         Self {
             up: Pump::new(up, opened.client.1, now),
