@@ -6,3 +6,7 @@ mod harness;
 
 // The opening handshake, and what a client is told that does not get in.
 mod handshake;
+// The upstream's half of it.
+mod upstream;
+// What is said to the upstream of the client.
+mod headers;
