@@ -10,3 +10,11 @@ mod handshake;
 mod upstream;
 // What is said to the upstream of the client.
 mod headers;
+// Who may open a session.
+mod admission;
+// How often, and how many at once.
+mod limits;
+// How a session ends.
+mod closing;
+// What may stand in its stream.
+mod frames;
