@@ -2,6 +2,7 @@
 
 mod check;
 mod connect;
+mod demo;
 mod health;
 mod reasons;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Run(ConfigFile),
     /// Parse and compile a config, load its keys and certificates, and say what it would do
     Check(ConfigFile),
+    /// Try it without anything else: an echo server, the gateway before it, and a page in the browser
+    Demo(demo::Options),
     /// Sign a token for trying out, and print it
     Token(token::Options),
     /// Open a WebSocket: lines of standard input go out as text, what comes in is printed
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
+        Command::Demo(options) => demo::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Connect(options) => connect::run(options),
         Command::Health(options) => health::run(&options),
