@@ -93,7 +93,7 @@ impl Default for Server {
             handshakes_in_flight_per_ip: 128,
             max_header_size: Size(16 * 1024),
             trusted_proxies: Vec::new(),
-            drain_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(20),
             access_log: LogFormat::Auto,
         }
     }

@@ -1,6 +1,8 @@
 //! One accepted socket up to its session: TLS and the head under one deadline, one request, and the socket taken back
 //! from hyper. The task that runs this ends where the session's begins.
 
+mod by_hand;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -77,14 +79,12 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             Some(handover) => begin(&worker, listener, stream, &first, handover),
             None => linger(stream).await,
         },
-        Exchanged::Late(mut stream) => {
-            fail(Deny::HandshakeTimeout, "the head took longer than handshake_timeout");
-            let answer = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-            // The client may be gone; it was told what can be told.
-            let _ = timeout(LINGER.0, stream.write_all(answer)).await;
+        Exchanged::Refused(mut stream, denial) => {
+            let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
+            let attempt = Attempt::headless(shared.clone(), listener, peer, begun);
+            attempt.refused(&denial, matches!(told, Ok(Ok(()))));
             linger(stream).await;
         }
-        Exchanged::Malformed(why) => fail(Deny::BadHandshake, why),
         Exchanged::Lost => {}
     }
 }
@@ -93,19 +93,19 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 enum Exchanged {
     /// It was answered; the socket is ours again, with what came behind the request.
     Done(Stream, bytes::Bytes),
-    /// There was no whole head in time.
-    Late(Stream),
-    /// It was no HTTP; hyper has answered with 400 or 431.
-    Malformed(&'static str),
+    /// It never became a request, and has no answer yet.
+    Refused(Stream, Denial),
     /// The client is gone, or never said anything.
     Lost,
 }
 
 async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, max_head: usize) -> Exchanged {
+    // Every refusal says `Connection: close`. hyper, told to keep no connection alive, would say it in the 101 too, where
+    // some clients take `Upgrade` alone.
+    let guarded = by_hand::Guarded { stream, handshake: handshake.clone() };
     let mut connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(max_head)
-        .serve_connection(TokioIo::new(stream), SharedHandshake(handshake.clone()));
+        .serve_connection(TokioIo::new(guarded), SharedHandshake(handshake.clone()));
     let mut late = Box::pin(sleep_until(deadline));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
@@ -118,14 +118,19 @@ async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, 
         Poll::Pending
     })
     .await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner().stream;
+    let bad = |status, why| Denial { status, ..Denial::new(Deny::BadHandshake, why) };
     match ended {
-        None => Exchanged::Late(connection.into_parts().io.into_inner()),
-        Some(Ok(())) => {
-            let parts = connection.into_parts();
-            Exchanged::Done(parts.io.into_inner(), parts.read_buf)
+        Some(Ok(())) => Exchanged::Done(stream, parts.read_buf),
+        None => Exchanged::Refused(
+            stream,
+            Denial::new(Deny::HandshakeTimeout, "the head took longer than handshake_timeout"),
+        ),
+        Some(Err(error)) if error.is_parse_too_large() => {
+            Exchanged::Refused(stream, bad(431, "the head is over max_header_size"))
         }
-        Some(Err(error)) if error.is_parse_too_large() => Exchanged::Malformed("the head is over max_header_size"),
-        Some(Err(error)) if error.is_parse() => Exchanged::Malformed("not HTTP/1.1"),
+        Some(Err(error)) if error.is_parse() => Exchanged::Refused(stream, bad(400, "not HTTP/1.1")),
         Some(Err(_)) => Exchanged::Lost,
     }
 }

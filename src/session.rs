@@ -67,6 +67,8 @@ pub struct Session {
     deadline: Option<u64>,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at: u64,
+    /// Whether an operator's order would wake it.
+    registered: bool,
 }
 
 impl Session {
@@ -89,6 +91,7 @@ impl Session {
             deadline: None,
             timer: None,
             timer_at: u64::MAX,
+            registered: false,
         }
     }
 
@@ -181,7 +184,7 @@ impl Session {
             self.end_by(Side::Gateway, Deny::TokenExpired, now);
         } else if self.pong_is_overdue(now) || now >= self.idle_at() {
             self.end_by(Side::Gateway, Deny::IdleTimeout, now);
-        } else if self.pinged.is_none() && now >= self.ping_at() {
+        } else if self.pinged.is_none() && now >= self.ping_at(now) {
             self.ping(now);
         }
     }
@@ -192,10 +195,10 @@ impl Session {
     }
 
     /// The client's silence counts only while it is listened to.
-    fn ping_at(&self) -> u64 {
+    fn ping_at(&self, now: u64) -> u64 {
         match self.route.terms.ping_interval {
             Some(interval) if self.up.is_reading() => self.up.heard().saturating_add(interval),
-            Some(interval) => self.up.waits_until().unwrap_or(self.exit.now()).saturating_add(interval),
+            Some(interval) => self.up.waits_until().unwrap_or(now).saturating_add(interval),
             None => u64::MAX,
         }
     }
@@ -223,7 +226,7 @@ impl Session {
         }
         let ping = match self.pinged {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
-            None => self.ping_at(),
+            None => self.ping_at(now),
         };
         // A turn that has come and was not taken waits for the receiver, not for the clock.
         let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
@@ -232,23 +235,23 @@ impl Session {
 
     /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so
     /// that a message, which moves the idle deadline, need not touch it.
-    fn arm(&mut self, cx: &mut Context<'_>) {
+    fn arm(&mut self, cx: &mut Context<'_>, mut now: u64) {
         loop {
-            let now = self.exit.now();
             let due = self.due(now);
-            if self.timer.is_none() || due < self.timer_at {
-                self.timer_at = due;
-                self.timer = Some(Box::pin(sleep_until(self.exit.instant(due).into())));
-            } else if !self.timer.as_ref().is_some_and(|timer| timer.is_elapsed()) {
-                return;
+            match &mut self.timer {
+                Some(timer) if self.timer_at <= due && !timer.is_elapsed() => return,
+                _ => {}
             }
-            let Some(timer) = &mut self.timer else { return };
+            let mut timer = Box::pin(sleep_until(self.exit.instant(due).into()));
             if timer.as_mut().poll(cx).is_pending() {
+                self.timer = Some(timer);
+                self.timer_at = due;
                 return;
             }
-            // It rang: either it is time, and the task has to run again, or the deadline has moved on.
+            // It is due already: either the task has to run again, or the deadline has moved on.
             self.timer = None;
-            if self.exit.now() >= due {
+            now = self.exit.now();
+            if now >= due {
                 cx.waker().wake_by_ref();
                 return;
             }
@@ -269,7 +272,11 @@ impl Future for Session {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let now = this.exit.now();
-        this.exit.register(cx.waker());
+        if !this.registered {
+            // A task of its own has one waker all its life.
+            this.exit.register(cx.waker());
+            this.registered = true;
+        }
         this.check_deadlines(now);
         this.pump(cx, now);
         // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for.
@@ -280,12 +287,11 @@ impl Future for Session {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);
-        if late || (this.up.is_over() && this.down.is_over()) {
-            if this.poll_shutdown(cx).is_ready() || late {
-                return Poll::Ready(());
-            }
+        let over = late || (this.up.is_over() && this.down.is_over());
+        if over && (this.poll_shutdown(cx).is_ready() || late) {
+            return Poll::Ready(());
         }
-        this.arm(cx);
+        this.arm(cx, now);
         Poll::Pending
     }
 }

@@ -140,7 +140,7 @@ fn check_switch(asked: &HeaderMap, answer: &HeaderMap) -> Result<bool, Denial> {
         return Err(refused("a 101 whose Connection does not name upgrade"));
     }
     let key = asked.get(header::SEC_WEBSOCKET_KEY).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if !one(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|accept| *accept == derive_accept_key(key)) {
+    if one(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| *accept != derive_accept_key(key)) {
         return Err(refused("a 101 whose Sec-WebSocket-Accept is not the key's"));
     }
     if answer.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {

@@ -51,8 +51,39 @@ fn every_valid_file_is_taken() {
 
 #[test]
 fn every_invalid_file_is_refused_in_the_words_beside_it() {
-    let invalid = files("tests/configs/invalid", "toml");
-    assert!(invalid.len() >= 30, "{invalid:?}");
+    every_file_is_refused("tests/configs/invalid", 30, &judge);
+}
+
+#[test]
+fn every_file_whose_parts_do_not_fit_is_refused_in_the_words_beside_it() {
+    every_file_is_refused("tests/configs/unfit", 7, &|text, file| {
+        assert_eq!(judge(text, file), Ok(()), "{file} is to be wrong only across its keys");
+        compile(text, file)
+    });
+}
+
+#[test]
+fn the_sample_of_the_design_compiles() {
+    let path = "tests/configs/valid/design.toml";
+    assert_eq!(compile(&read(path), path), Ok(()));
+}
+
+/// Whether a gateway could be made of it, in a folder and with an environment that the fixtures know.
+fn compile(text: &str, file: &str) -> Result<(), String> {
+    let env = |name: &str| match name {
+        "SECRET" => Some("hunter2-hunter2-hunter2-hunter2-hunter2".to_owned()),
+        "SHORT" => Some("hunter2".to_owned()),
+        _ => None,
+    };
+    let loaded = wsgate::load::text(text, file, &root().join("tests/configs/unfit"), &env);
+    // A path of this machine in a message would differ on the next one.
+    let folder = format!("{}/tests/configs/", root().display());
+    loaded.map(|_| ()).map_err(|report| report.to_string().replace(&folder, ""))
+}
+
+fn every_file_is_refused(folder: &str, at_least: usize, judge: &dyn Fn(&str, &str) -> Result<(), String>) {
+    let invalid = files(folder, "toml");
+    assert!(invalid.len() >= at_least, "{invalid:?}");
     let expected: Vec<_> = invalid.iter().map(|path| path.with_extension("stderr")).collect();
     let mut wrong = Vec::new();
     for (path, expected) in invalid.iter().zip(&expected) {
@@ -67,7 +98,7 @@ fn every_invalid_file_is_refused_in_the_words_beside_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(files("tests/configs/invalid", "stderr"), expected, "expected words without a file");
+    assert_eq!(files(folder, "stderr"), expected, "expected words without a file");
 }
 
 /// A damaged file is refused or taken, but never a panic, and never shows the secret in it.

@@ -106,10 +106,8 @@ fn target_host(uri: &Uri, headers: &HeaderMap) -> Result<String, Flaw> {
     let header = headers.get(HOST).ok_or(bad("no Host"))?;
     let authority = header.to_str().map_err(|_| bad("a malformed Host"))?;
     let host = host_of(authority).ok_or(bad("a malformed Host"))?;
-    if let Some(target) = uri.authority() {
-        if !target.as_str().eq_ignore_ascii_case(authority) {
-            return Err(bad("a target elsewhere than Host"));
-        }
+    if uri.authority().is_some_and(|target| !target.as_str().eq_ignore_ascii_case(authority)) {
+        return Err(bad("a target elsewhere than Host"));
     }
     Ok(host)
 }

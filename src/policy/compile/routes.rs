@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::sections::{DEFAULT_ENTRIES, check_warn_at};
+use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, nearest};
 use crate::config::value::{Origins as TypedOrigins, Rate, TokenFrom};
 use crate::config::{self, Config, OnExcess};
@@ -17,12 +17,11 @@ use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Ro
 use crate::policy::target::{Target, Transport};
 use crate::policy::zone::Zone;
 
-/// The routes in the order of the file, and every host and path that leads to one of them.
-pub(super) fn compile(
-    config: &Config,
-    named: &Named,
-    found: &mut Findings,
-) -> (Vec<Arc<Route>>, Vec<(Matcher, Arc<Route>)>) {
+/// Every host and path that leads to a route.
+type Places = Vec<(Matcher, Arc<Route>)>;
+
+/// The routes in the order of the file, and the places that lead to them.
+pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Places) {
     let mut routes = Vec::new();
     let mut ranked = Vec::new();
     let mut names = HashMap::new();
@@ -64,7 +63,8 @@ fn one(
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
-    let path = Matcher::new(Host::Any, &typed.path, typed.exact).ok()?.path;
+    // A malformed path was told of with its place; what else is wrong with the route is told too.
+    let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
     let origins = origins(typed, at, found);
@@ -99,9 +99,6 @@ fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Match
         return Vec::new();
     };
     let Some(hosts) = &typed.host else { return vec![(any, "path")] };
-    if hosts.0.is_empty() {
-        found.wrong(format!("{at}.host"), "the list is empty", "name a host, or leave it out for any");
-    }
     let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
     hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
 }
@@ -231,9 +228,6 @@ fn handshakes(
 ) -> Option<HandshakeLimit> {
     let typed = typed.handshakes.as_ref()?;
     let at = format!("{at}.handshakes");
-    if !(400..=599).contains(&typed.status) {
-        found.wrong(format!("{at}.status"), format!("{} refuses nothing", typed.status), "a status from 400 to 599");
-    }
     if typed.nodelay && typed.delay > 0 {
         found.wrong(
             format!("{at}.delay"),
@@ -274,28 +268,17 @@ fn handshakes(
 fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
     let Some(connections) = &typed.connections else { return Caps::default() };
     let at = format!("{at}.connections");
-    check_warn_at(&format!("{at}.warn_at"), connections.warn_at, found);
-    for (key, value) in
-        [("total", connections.total), ("per_ip", connections.per_ip), ("per_subject", connections.per_subject)]
-    {
-        if value == Some(0) {
-            found.wrong(format!("{at}.{key}"), "nobody could connect", "at least 1; leave it out for no cap");
-        }
-    }
     if connections.per_subject.is_some() && typed.jwt.is_none() {
         found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
     }
     Caps {
         total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
-        per_ip: connections.per_ip.map(|limit| KeyedCap::new(limit)),
-        per_subject: connections.per_subject.map(|limit| KeyedCap::new(limit)),
+        per_ip: connections.per_ip.map(KeyedCap::new),
+        per_subject: connections.per_subject.map(KeyedCap::new),
     }
 }
 
 fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
-    if typed.max_message_size.0 == 0 {
-        found.wrong(format!("{at}.max_message_size"), "no message could pass", "a size as \"1m\"");
-    }
     if typed.ping_interval.is_some_and(|interval| interval >= typed.idle_timeout) {
         found.wrong(
             format!("{at}.ping_interval"),

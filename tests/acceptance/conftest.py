@@ -1,0 +1,53 @@
+"""What several test files share, and the check that nothing is left behind."""
+
+import os
+import pathlib
+
+import pytest
+
+from parts.child import Child, wait_until
+from parts.tls import Authority
+from parts.tokens import Keys
+from parts.upstreams import Chat
+
+# Every process that a test starts inherits it, so that one that was forgotten is found.
+MARK = "WSGATE_ACCEPTANCE_RUN"
+
+
+def left_behind(mark):
+    """Command lines of living processes, other than this one, that carry the mark."""
+    found = []
+    for process in pathlib.Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:
+                # It ended meanwhile, or is another user's.
+                continue
+    return [command for command in found if command]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind():
+    mark = str(os.getpid())
+    os.environ[MARK] = mark
+    yield
+    assert not Child.running, [child.process.args for child in Child.running]
+    wait_until("every process is gone", lambda: not left_behind(mark))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory):
+    return Keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def chat():
+    with Chat() as chat:
+        yield chat

@@ -1,0 +1,1 @@
+"""What the acceptance tests are made of: the gateway as a child process, and the parts around it."""
