@@ -206,3 +206,6 @@ enum Admit {
 }
 
 const OVER_RATE: Violation = Violation { deny: Deny::MessageRate, why: "more messages than rate and burst allow" };
+
+#[cfg(test)]
+mod tests;
