@@ -350,7 +350,7 @@ fn what_breaks_a_limit_leaves_the_close_to_be_found_and_what_breaks_the_framing_
         shown.piece(&[], 0, Mode::Discard);
         assert_eq!(shown.out.end, Some(Then::Closed(Some(1000))));
     }
-    let mut judge = Judge::new(ToUpstream, false, 100, NO_LIMIT);
+    let mut judge = judge_of(ToUpstream, false, 100, NO_LIMIT);
     let (pass, then) = judge.judge(&[0x81, 1, 0], 0, Mode::Open, &mut Tally::default());
     let Then::Violation(violation) = then else { panic!("no violation") };
     assert_eq!((pass, violation.deny, judge.survives(&violation)), (0, Deny::BadFrame, false));
@@ -362,7 +362,7 @@ fn only_a_pong_with_the_pings_payload_answers_it_and_only_once() {
     let others =
         [pong(b""), pong(b"our pin"), pong(b"our ping!"), Wire::control(ToUpstream, 9, &PING), pong(b"0ur ping")];
     let frames = [&others[..], &[pong(&PING), pong(&PING)]].concat();
-    let mut judge = Judge::new(ToUpstream, false, 100, NO_LIMIT);
+    let mut judge = judge_of(ToUpstream, false, 100, NO_LIMIT);
     judge.expect_pong(PING);
     let boundaries = model(&frames, NO_LIMIT, Some(PING), |_| 0).boundaries;
     let mut shown = Shown::new(judge, boundaries);
