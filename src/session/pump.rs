@@ -52,10 +52,8 @@ enum Farewell {
     NotYet,
     /// This Close frame, as soon as the stream stands on a boundary.
     Due(Vec<u8>),
-    /// A Close was put into the stream.
+    /// A Close was put into the stream, or nobody is there to hear one.
     Said,
-    /// None will be: the frame under way never ends, or nobody is there to hear it.
-    Forgone,
 }
 
 /// What there is still to come from the sender.
@@ -135,22 +133,22 @@ impl Pump {
         self.sender == Sender::Ignored
     }
 
+    /// Whether the sender went away in the middle of a frame, after which no Close can stand.
+    #[must_use]
+    pub fn ends_in_a_frame(&self) -> bool {
+        self.sender == Sender::Done && !self.judge.on_boundary()
+    }
+
     /// Whether the receiver has got all that it will get.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        matches!(self.farewell, Farewell::Said | Farewell::Forgone) && self.sent == self.judged && !self.unflushed
+        self.farewell == Farewell::Said && self.sent == self.judged && !self.unflushed
     }
 
     /// Whether there is nothing left to do here.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.sender == Sender::Done && self.is_silent()
-    }
-
-    /// Whether it is over without a Close, so that only the end of the connection can tell the receiver.
-    #[must_use]
-    pub fn is_cut_short(&self) -> bool {
-        self.farewell == Farewell::Forgone && self.is_over()
     }
 
     /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
@@ -180,7 +178,7 @@ impl Pump {
     /// Nobody hears this direction any more: what waits for the receiver is thrown away. What waits for the judge stays,
     /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
-        self.farewell = Farewell::Forgone;
+        self.farewell = Farewell::Said;
         self.unflushed = false;
         self.sent = self.judged;
         self.forget_sent();
@@ -189,9 +187,7 @@ impl Pump {
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
     pub fn abandon_sender(&mut self) {
         self.finish_sender();
-        if self.farewell != Farewell::Said {
-            self.farewell = Farewell::Forgone;
-        }
+        self.farewell = Farewell::Said;
     }
 
     /// Nothing more comes from the sender; the receiver may yet be told.
@@ -204,8 +200,8 @@ impl Pump {
 
     /// Without a sender the frame under way never ends: there is no boundary for a Close to stand on.
     fn forgo_impossible_farewell(&mut self) {
-        if self.sender == Sender::Done && self.farewell != Farewell::Said && !self.judge.on_boundary() {
-            self.farewell = Farewell::Forgone;
+        if self.ends_in_a_frame() {
+            self.farewell = Farewell::Said;
         }
     }
 
@@ -247,7 +243,7 @@ impl Pump {
         match self.farewell {
             Farewell::NotYet => Mode::Open,
             Farewell::Due(_) => Mode::ToBoundary,
-            Farewell::Said | Farewell::Forgone => Mode::Discard,
+            Farewell::Said => Mode::Discard,
         }
     }
 

@@ -237,7 +237,7 @@ async fn play(case: Case) -> Result<(), String> {
             rig.advance(TERMS.idle_timeout).await;
             rig.advance(TERMS.close_timeout).await;
             let end = rig.end();
-            return if end == "client idle_timeout 1001" { Ok(()) } else { Err(format!("is idle and ends as {end}")) };
+            return if end == "gateway idle_timeout 1001" { Ok(()) } else { Err(format!("is idle and ends as {end}")) };
         }
     }
     if case.ends_by_itself() && !by_itself {
@@ -246,7 +246,24 @@ async fn play(case: Case) -> Result<(), String> {
     (client.reads, upstream.reads) = (true, true);
     while client.tend() | upstream.tend() {}
     let end = rig.end();
-    check_end(case, &end)
+    check_end(case, &end)?;
+    check_codes(case, [heard(&client.all).close, heard(&upstream.all).close])
+}
+
+/// The Close codes that client and upstream got to read, where nothing was in the way.
+fn check_codes(case: Case, codes: [Option<u16>; 2]) -> Result<(), String> {
+    if case.deaf != [false; 2] || case.mid_frame != [false; 2] || case.then != Then::Nothing {
+        return Ok(());
+    }
+    let expected = match case.begins {
+        Begins::ClientCloses | Begins::UpstreamCloses => [Some(1000); 2],
+        Begins::UpstreamClosesAndGoes => [Some(1000), None],
+        Begins::ClientGoes => [None; 2],
+        Begins::UpstreamGoes => [Some(1014), None],
+        Begins::GatewayEnds => [Some(1012); 2],
+        Begins::ClientBreaksFraming | Begins::UpstreamBreaksFraming => [Some(1002); 2],
+    };
+    if codes == expected { Ok(()) } else { Err(format!("the codes are {codes:?}, not {expected:?}")) }
 }
 
 /// The end that the log tells of.
