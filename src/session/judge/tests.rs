@@ -16,6 +16,10 @@ const NO_LIMIT: Option<MessageLimit> = None;
 const PING: [u8; 8] = *b"our ping";
 
 /// As `policy::compile` makes it of a rate and a burst.
+fn judge_of(direction: Direction, deflate: bool, max_message: u64, limit: Option<MessageLimit>) -> Judge {
+    Judge::new(direction, deflate, max_message, limit.map(Arc::new))
+}
+
 fn limited(rate: &str, burst: u64, on_excess: OnExcess) -> Option<MessageLimit> {
     let rate: Rate = rate.parse().unwrap();
     let (burst, delay) = match on_excess {
@@ -209,7 +213,7 @@ proptest! {
         }
         let ping = pinged.then_some(PING);
         let model = model(&frames, limit, ping, arrival(&bytes, &sizes, &times));
-        let mut judge = Judge::new(ToUpstream, true, u64::MAX, limit);
+        let mut judge = judge_of(ToUpstream, true, u64::MAX, limit);
         if pinged {
             judge.expect_pong(PING);
         }
@@ -224,7 +228,7 @@ proptest! {
     fn a_cut_changes_nothing_where_all_comes_at_once(frames in frames(), limit in limits(), sizes in sizes()) {
         let bytes = wire::bytes(&frames);
         let [whole, pieces] = [&[usize::MAX][..], &sizes].map(|sizes| {
-            let judge = Judge::new(ToUpstream, true, u64::MAX, limit);
+            let judge = judge_of(ToUpstream, true, u64::MAX, limit);
             let mut shown = Shown::new(judge, model(&frames, limit, None, |_| 7).boundaries);
             cut(&bytes, sizes).for_each(|piece| shown.piece(piece, 7, Mode::Open));
             shown.out
@@ -243,7 +247,7 @@ proptest! {
         let (bytes, close_bytes) = (wire::bytes(&frames), close.bytes());
         let model = model(&frames, limit, None, |_| 0);
         let (before, behind) = bytes.split_at(stop.index(bytes.len() + 1));
-        let mut shown = Shown::new(Judge::new(ToUpstream, true, u64::MAX, limit), model.boundaries.clone());
+        let mut shown = Shown::new(judge_of(ToUpstream, true, u64::MAX, limit), model.boundaries.clone());
         cut(before, &sizes).for_each(|piece| shown.piece(piece, 0, Mode::Open));
         let so_far = shown.out.passed.len();
         let tally = shown.out.tally;
@@ -266,7 +270,7 @@ proptest! {
         modes in vec(prop_oneof![Just(Mode::Open), Just(Mode::ToBoundary), Just(Mode::Discard)], 1..5),
         sizes in sizes(),
     ) {
-        let mut judge = Judge::new(ToClient, true, 300, limit);
+        let mut judge = judge_of(ToClient, true, 300, limit);
         let (mut held, mut tally, mut now) = (vec![], Tally::default(), 0);
         for (piece, mode) in cut(&bytes, &sizes).zip(modes.iter().cycle()) {
             held.extend_from_slice(piece);
@@ -286,7 +290,7 @@ proptest! {
 
 /// Frames at one moment, shown whole.
 fn show(judge: Judge, frames: &[Wire]) -> Shown {
-    let boundaries = model(frames, judge.limit, None, |_| 0).boundaries;
+    let boundaries = model(frames, judge.limit.as_deref().copied(), None, |_| 0).boundaries;
     let mut shown = Shown::new(judge, boundaries);
     shown.piece(&wire::bytes(frames), 0, Mode::Open);
     shown
@@ -299,7 +303,7 @@ fn fragments_of_a_dropped_message_go_and_control_frames_between_them_pass() {
     let kept = [part(true, 1), ping.clone()];
     let dropped = [part(false, 2), part(false, 0), part(true, 0)];
     let frames = [&kept[..], &dropped[..1], &kept[1..], &dropped[1..], &kept[1..]].concat();
-    let shown = show(Judge::new(ToUpstream, false, 100, limited("1r/m", 0, OnExcess::Drop)), &frames);
+    let shown = show(judge_of(ToUpstream, false, 100, limited("1r/m", 0, OnExcess::Drop)), &frames);
     assert_eq!(shown.out.passed, wire::bytes(&[&kept[..], &kept[1..], &kept[1..]].concat()));
     assert_eq!(shown.out.tally, Tally { messages: 1, delayed: 0, dropped: 1 });
 }
@@ -309,7 +313,7 @@ fn a_dropped_message_leaves_a_boundary_even_while_its_payload_is_still_to_come()
     let first = Wire::text(ToUpstream, b"one").bytes();
     let second = Wire::text(ToUpstream, &[7; 100]).bytes();
     let mut shown =
-        Shown::new(Judge::new(ToUpstream, false, 100, limited("1r/m", 0, OnExcess::Drop)), vec![0, first.len()]);
+        Shown::new(judge_of(ToUpstream, false, 100, limited("1r/m", 0, OnExcess::Drop)), vec![0, first.len()]);
     shown.piece(&[&first[..], &second[..50]].concat(), 0, Mode::Open);
     assert!(shown.judge.on_boundary());
     shown.piece(&second[50..60], 0, Mode::ToBoundary);
@@ -320,7 +324,7 @@ fn a_dropped_message_leaves_a_boundary_even_while_its_payload_is_still_to_come()
 #[test]
 fn messages_over_the_rate_are_spaced_at_the_rate() {
     let frames: Vec<Wire> = (0..5).map(|_| Wire::text(ToUpstream, b"x")).collect();
-    let shown = show(Judge::new(ToUpstream, false, 100, limited("10r/s", 0, OnExcess::Delay)), &frames);
+    let shown = show(judge_of(ToUpstream, false, 100, limited("10r/s", 0, OnExcess::Delay)), &frames);
     assert_eq!(shown.out.turns, [100, 200, 300, 400]);
     assert_eq!(shown.out.tally, Tally { messages: 5, delayed: 4, dropped: 0 });
 }
@@ -328,7 +332,7 @@ fn messages_over_the_rate_are_spaced_at_the_rate() {
 #[test]
 fn a_burst_of_a_delayed_route_passes_at_once() {
     let frames: Vec<Wire> = (0..5).map(|_| Wire::text(ToUpstream, b"x")).collect();
-    let shown = show(Judge::new(ToUpstream, false, 100, limited("10r/s", 3, OnExcess::Delay)), &frames);
+    let shown = show(judge_of(ToUpstream, false, 100, limited("10r/s", 3, OnExcess::Delay)), &frames);
     assert_eq!(shown.out.turns, [100]);
 }
 
@@ -339,14 +343,14 @@ fn what_breaks_a_limit_leaves_the_close_to_be_found_and_what_breaks_the_framing_
     for (limit, max, deny) in
         [(limited("1r/m", 0, OnExcess::Close), 100, Deny::MessageRate), (NO_LIMIT, 4, Deny::MessageTooBig)]
     {
-        let mut shown = show(Judge::new(ToUpstream, false, max, limit), &frames);
+        let mut shown = show(judge_of(ToUpstream, false, max, limit), &frames);
         let Some(Then::Violation(violation)) = shown.out.end.take() else { panic!("no violation") };
         assert_eq!(violation.deny, deny);
         assert!(shown.judge.survives(&violation));
         shown.piece(&[], 0, Mode::Discard);
         assert_eq!(shown.out.end, Some(Then::Closed(Some(1000))));
     }
-    let mut judge = Judge::new(ToUpstream, false, 100, NO_LIMIT);
+    let mut judge = judge_of(ToUpstream, false, 100, NO_LIMIT);
     let (pass, then) = judge.judge(&[0x81, 1, 0], 0, Mode::Open, &mut Tally::default());
     let Then::Violation(violation) = then else { panic!("no violation") };
     assert_eq!((pass, violation.deny, judge.survives(&violation)), (0, Deny::BadFrame, false));
@@ -358,7 +362,7 @@ fn only_a_pong_with_the_pings_payload_answers_it_and_only_once() {
     let others =
         [pong(b""), pong(b"our pin"), pong(b"our ping!"), Wire::control(ToUpstream, 9, &PING), pong(b"0ur ping")];
     let frames = [&others[..], &[pong(&PING), pong(&PING)]].concat();
-    let mut judge = Judge::new(ToUpstream, false, 100, NO_LIMIT);
+    let mut judge = judge_of(ToUpstream, false, 100, NO_LIMIT);
     judge.expect_pong(PING);
     let boundaries = model(&frames, NO_LIMIT, Some(PING), |_| 0).boundaries;
     let mut shown = Shown::new(judge, boundaries);
