@@ -28,3 +28,9 @@ mod pressure;
 mod slots;
 // The gateway's own end, and what is said of every other.
 mod ends;
+// The way in, and TLS.
+mod listener;
+// The binary itself, short of descriptors.
+mod descriptors;
+// What the code must not become.
+mod invariants;
