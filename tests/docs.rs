@@ -71,10 +71,9 @@ fn compile(text: &str, folder: &Path) -> Result<(), String> {
 /// A fragment with what it takes to be a whole file.
 fn completed(fragment: &str) -> String {
     let mut text = fragment.to_owned();
-    for (section, addition) in [
-        ("[[listen]]", "address = \"127.0.0.1:0\""),
-        ("[[route]]", "upstream = \"http://127.0.0.1:8000\""),
-    ] {
+    for (section, addition) in
+        [("[[listen]]", "address = \"127.0.0.1:0\""), ("[[route]]", "upstream = \"http://127.0.0.1:8000\"")]
+    {
         if !fragment.contains(section) {
             text += &format!("\n{section}\n{addition}\n");
         }
@@ -104,7 +103,10 @@ fn every_example_compiles() {
 
 #[test]
 fn the_readme_shows_the_minimal_file() {
-    assert_eq!(blocks(&read("README.md"), "toml").first().map(String::as_str), Some(read("examples/minimal.toml").trim_end()));
+    assert_eq!(
+        blocks(&read("README.md"), "toml").first().map(String::as_str),
+        Some(read("examples/minimal.toml").trim_end())
+    );
 }
 
 /// The keys below `about`, dotted, each with its schema and whether it is required. A list of tables counts as its tables.
@@ -160,7 +162,8 @@ fn every_key_stands_in_its_section_with_its_default() {
             looked += 1;
         }
         // A table may have a row of its own above its keys.
-        let known = |key: &str| wanted.contains_key(key) || wanted.keys().any(|one| one.starts_with(&format!("{key}.")));
+        let known =
+            |key: &str| wanted.contains_key(key) || wanted.keys().any(|one| one.starts_with(&format!("{key}.")));
         let unknown: Vec<_> = rows.keys().filter(|key| !known(key)).collect();
         assert!(unknown.is_empty(), "{heading} has {unknown:?}");
     }

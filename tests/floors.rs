@@ -70,7 +70,15 @@ fn a_file_uses_lower_floors_and_siblings_only() {
 #[test]
 fn decisions_know_no_runtime_no_wire_no_file_and_no_clock() {
     const UNKNOWN: [&str; 9] = [
-        "tokio::", "hyper::", "tracing::", "std::fs", "std::env", "Instant", "SystemTime", "TcpStream", "crate::metrics",
+        "tokio::",
+        "hyper::",
+        "tracing::",
+        "std::fs",
+        "std::env",
+        "Instant",
+        "SystemTime",
+        "TcpStream",
+        "crate::metrics",
     ];
     let pure = |path: &str| {
         let decides = path.starts_with("policy") || ["deny.rs", "session/frame.rs", "session/judge.rs"].contains(&path);
