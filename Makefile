@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= target
 # The acceptance tests run a copy, so that a build beside them does not pull the binary away.
 WSGATE := tests/acceptance/out/wsgate
 
-.PHONY: help setup fmt lint unit binary acceptance test clean
+.PHONY: help setup fmt lint unit binary acceptance test bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,3 +40,8 @@ test: ## Run all of these, one after the other
 clean: ## Remove all that was built here or installed into this folder
 	rm -rf target .venv .tools tests/acceptance/out tests/acceptance/node/node_modules
 	find tests -name __pycache__ -prune -exec rm -rf {} + -o -name .pytest_cache -prune -exec rm -rf {} +
+
+bench: ## Measure beside a bare relay, nginx and HAProxy (where installed); BENCH_QUICK=1 takes a minute instead of five
+	cargo build --release --locked
+	cargo build --release --locked --package wsgate-bench
+	$(CARGO_TARGET_DIR)/release/bench --wsgate $(CARGO_TARGET_DIR)/release/wsgate $(if $(filter 1,$(BENCH_QUICK)),--quick)
