@@ -239,7 +239,7 @@ impl Session {
         loop {
             let due = self.due(now);
             match &mut self.timer {
-                Some(timer) if self.timer_at <= due && !timer.is_elapsed() => return,
+                Some(timer) if now < self.timer_at && self.timer_at <= due && !timer.is_elapsed() => return,
                 _ => {}
             }
             let mut timer = Box::pin(sleep_until(self.exit.instant(due).into()));

@@ -318,8 +318,9 @@ impl Pump {
                 return Poll::Ready(None);
             }
             filled += buf.filled().len();
-            self.heard = wake.now;
         }
+        // Also of bytes that waited here for their turn: while they did, their sender was not idle.
+        self.heard = wake.now;
         self.look_again = false;
         if held > 0 {
             wake.scratch[..held].copy_from_slice(&self.kept[..held]);

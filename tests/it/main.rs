@@ -18,3 +18,9 @@ mod limits;
 mod closing;
 // What may stand in its stream.
 mod frames;
+// How much a client may say.
+mod rates;
+// How long both may say nothing.
+mod silence;
+// A reader that is slower than its writer.
+mod pressure;
