@@ -152,7 +152,8 @@ impl Session {
                 }
             }
             Side::Upstream => {
-                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code: None }, now);
+                let code = Deny::UpstreamLost.row().close;
+                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code }, now);
                 self.up.abandon_receiver();
                 self.down.say_farewell(self.exit.close_frame(None));
             }

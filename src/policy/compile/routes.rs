@@ -200,11 +200,11 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
                     "add `origins`, or remove it",
                 );
             }
-            found.warn(
-                at,
-                "no Origin is looked at: a page anywhere can connect with its visitor's cookies",
-                "add `origins`, or say `origins = \"any\"`",
-            );
+            // A token that no browser adds by itself keeps strange pages out; a cookie was refused above.
+            if typed.jwt.is_none() {
+                let message = "no Origin is looked at: a page anywhere can connect with its visitor's cookies";
+                found.warn(at, message, "add `origins`, or say `origins = \"any\"`");
+            }
             None
         }
         Some(TypedOrigins::Any) => Some(Origins::Any),
