@@ -280,12 +280,12 @@ impl Future for Session {
         }
         this.check_deadlines(now);
         this.pump(cx, now);
-        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for. So
-        // does one that got half a frame, behind which no Close can stand.
-        if (this.up.ignores_sender() || this.down.ends_in_a_frame()) && this.down.is_silent() {
+        // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,
+        // for its Close can't be waited for, and one that got half a frame, behind which no Close can stand.
+        if (!this.up.awaits_close() || this.down.ends_in_a_frame()) && this.down.is_silent() {
             let _ = Pin::new(&mut this.client).poll_shutdown(cx);
         }
-        if (this.down.ignores_sender() || this.up.ends_in_a_frame()) && this.up.is_silent() {
+        if (!this.down.awaits_close() || this.up.ends_in_a_frame()) && this.up.is_silent() {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);

@@ -127,10 +127,10 @@ impl Pump {
         self.farewell != Farewell::NotYet
     }
 
-    /// Whether the sender broke the framing, so that its Close can't be found any more.
+    /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
     #[must_use]
-    pub fn ignores_sender(&self) -> bool {
-        self.sender == Sender::Ignored
+    pub fn awaits_close(&self) -> bool {
+        self.sender == Sender::Speaks
     }
 
     /// Whether the sender went away in the middle of a frame, after which no Close can stand.
