@@ -101,12 +101,18 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     })
 }
 
-/// Whether a session can end so: a side closes or is lost, and everything else the gateway does.
+/// Whether a session can end so: a side closes, is lost or breaks a rule, and everything else the gateway does. Only what
+/// clients send has a largest size.
 fn ends(side: Side, reason: Option<Deny>) -> bool {
-    match (side, reason) {
-        (Side::Client, None | Some(Deny::ClientLost)) | (Side::Upstream, None | Some(Deny::UpstreamLost)) => true,
-        (Side::Gateway, Some(deny)) => deny.of_session() && !matches!(deny, Deny::ClientLost | Deny::UpstreamLost),
-        (Side::Client | Side::Upstream, Some(_)) | (Side::Gateway, None) => false,
+    let of_client = [None, Some(Deny::ClientLost), Some(Deny::BadFrame), Some(Deny::MessageTooBig)];
+    let of_upstream = [None, Some(Deny::UpstreamLost), Some(Deny::BadFrame)];
+    match side {
+        Side::Client => of_client.contains(&reason),
+        Side::Upstream => of_upstream.contains(&reason),
+        Side::Gateway => {
+            let of_a_side = of_client.contains(&reason) || of_upstream.contains(&reason);
+            !of_a_side && reason.is_some_and(Deny::of_session)
+        }
     }
 }
 

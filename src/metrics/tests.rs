@@ -124,11 +124,15 @@ fn what_can_happen_stands_at_zero_from_the_start() {
 
     let start = "wsgate_sessions_ended_total{route=\"chat\",";
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
-    let gateway =
-        ["bad_frame", "draining", "idle_timeout", "internal", "message_rate", "message_too_big", "token_expired"];
-    let mut expected = vec!["side=client,reason=client_lost}".to_owned(), "side=client,reason=closed}".to_owned()];
-    expected.extend(gateway.map(|reason| format!("side=gateway,reason={reason}}}")));
-    expected.extend(["side=upstream,reason=closed}".to_owned(), "side=upstream,reason=upstream_lost}".to_owned()]);
+    let by_side = [
+        ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
+        ("gateway", &["draining", "idle_timeout", "internal", "message_rate", "token_expired"][..]),
+        ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
+    ];
+    let expected: Vec<_> = by_side
+        .iter()
+        .flat_map(|(side, reasons)| reasons.iter().map(move |reason| format!("side={side},reason={reason}}}")))
+        .collect();
     assert_eq!(ended, expected);
 }
 
@@ -137,11 +141,11 @@ fn what_should_not_happen_is_shown_all_the_same_once_it_does() {
     let metrics = metrics();
     metrics.handshake(Some(0), Err(Deny::BadHandshake), 1);
     metrics.handshake(None, Err(Deny::IpCap), 1);
-    metrics.session_ended(0, Side::Upstream, Some(Deny::BadFrame), 1, [0, 0]);
+    metrics.session_ended(0, Side::Upstream, Some(Deny::MessageTooBig), 1, [0, 0]);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="chat",result="bad_handshake"}"#], 1.0);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="none",result="ip_cap"}"#], 1.0);
-    assert_eq!(samples[r#"wsgate_sessions_ended_total{route="chat",side="upstream",reason="bad_frame"}"#], 1.0);
+    assert_eq!(samples[r#"wsgate_sessions_ended_total{route="chat",side="upstream",reason="message_too_big"}"#], 1.0);
 }
 
 #[test]

@@ -5,10 +5,13 @@ import pathlib
 
 import pytest
 
-from parts.child import Child, wait_until
-from parts.tls import Authority
-from parts.tokens import Keys
-from parts.upstreams import Chat
+# Assertions in there shall show their values too; it has to be said before the imports.
+pytest.register_assert_rewrite("parts")
+
+from parts.child import Child, wait_until  # noqa: E402
+from parts.tls import Authority  # noqa: E402
+from parts.tokens import Keys  # noqa: E402
+from parts.upstreams import Chat  # noqa: E402
 
 # Every process that a test starts inherits it, so that one that was forgotten is found.
 MARK = "WSGATE_ACCEPTANCE_RUN"

@@ -29,13 +29,18 @@ class Lines:
     def __init__(self, pipe):
         self._all = []
         self._more = threading.Condition()
-        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._reader.start()
 
     def _read(self, pipe):
         for line in pipe:
             with self._more:
                 self._all.append(line.rstrip("\n"))
                 self._more.notify_all()
+
+    def finish(self):
+        """Waits for the end of the output, so that nothing of it is missed."""
+        self._reader.join(PATIENCE)
 
     def __len__(self):
         with self._more:
@@ -90,8 +95,11 @@ class Child:
         self.process.send_signal(number)
 
     def wait(self, patience=PATIENCE):
-        """Its exit code; negative: the signal that ended it."""
-        return self.process.wait(patience)
+        """Its exit code; negative: the signal that ended it. Then all that it said is here."""
+        code = self.process.wait(patience)
+        self.out.finish()
+        self.err.finish()
+        return code
 
     def stop(self):
         """Ends it, politely at first."""

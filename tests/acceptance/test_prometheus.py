@@ -1,0 +1,142 @@
+"""A real Prometheus scrapes the gateway: its target is up, its queries find the series, and promtool has no complaint."""
+
+import contextlib
+import json
+import pathlib
+import random
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+
+from parts.child import Child, PATIENCE, wait_until
+from parts.client import open_chat, refusal
+from parts.gateway import Gateway
+
+TOOLS = pathlib.Path(__file__).resolve().parents[2] / ".tools/prometheus/usr/bin"
+PAGE = "https://app.example.com"
+
+
+def free_port():
+    """Prometheus can't say which port it got, so it is given one: free now, and below those that the system hands out."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+class Prometheus(Child):
+    """Scrapes one target each second."""
+
+    def __init__(self, folder, target):
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            f"scrape_configs: [{{job_name: wsgate, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        )
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        options = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
+        super().__init__(TOOLS / "prometheus", *options, cwd=folder)
+        self.err.first(lambda line: "Server is ready to receive web requests" in line)
+
+    def get(self, path, **parameters):
+        with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expression):
+        """The values of an instant query, by their labels without those that Prometheus adds."""
+        result = self.get("/api/v1/query", query=expression)["result"]
+        added = ("__name__", "instance", "job")
+        return {
+            tuple(sorted((name, value) for name, value in one["metric"].items() if name not in added)): float(one["value"][1])
+            for one in result
+        }
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, chat):
+    config = f"""
+[[listen]]
+address = "127.0.0.1:0"
+[[route]]
+name = "chat"
+path = "/chat"
+upstream = "{chat.url}/"
+origins = ["{PAGE}"]
+connections = {{ total = 10 }}
+"""
+    with Gateway(tmp_path_factory.mktemp("metrics"), config) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory, gateway):
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), gateway.admin.removeprefix("http://")) as prometheus:
+        yield prometheus
+
+
+def test_the_target_is_up_and_nothing_of_it_is_refused(prometheus):
+    wait_until("two scrapes", lambda: prometheus.query("count_over_time(up[1m])").get((), 0) >= 2)
+    [target] = prometheus.get("/api/v1/targets")["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
+    assert prometheus.query("up") == {(): 1}
+    # Samples that Prometheus drops, as duplicates, are no error of the scrape.
+    assert not [line for line in prometheus.err.since(0) if "level=warn" in line or "level=error" in line]
+
+
+def test_every_series_that_the_gateway_shows_can_be_queried(prometheus, gateway):
+    shown = {name for name, _ in gateway.counts()}
+    known = wait_until("a scrape", lambda: set(prometheus.get("/api/v1/label/__name__/values")) & shown)
+    assert shown == known
+
+
+def test_what_happens_can_be_read_in_prometheus(prometheus, gateway):
+    url = gateway.url("/chat/rooms/metrics")
+    with open_chat(url, origin=PAGE) as connection:
+        connection.recv(timeout=PATIENCE)
+        connection.send("x" * 100)
+        connection.recv(timeout=PATIENCE)
+        wait_until("the session is seen", lambda: prometheus.query("wsgate_sessions_active == 1"))
+        assert prometheus.query('wsgate_cap_used{scope="route"} / wsgate_cap_limit') == {
+            (("route", "chat"), ("scope", "route")): 0.1
+        }
+    for _ in range(3):
+        assert refusal(url, origin="https://evil.example.com").status_code == 403
+    refused = 'wsgate_handshakes_total{result="origin_forbidden"}'
+    wait_until("the refusals are seen", lambda: list(prometheus.query(refused).values()) == [3])
+    ended = prometheus.query("wsgate_sessions_ended_total > 0")
+    assert ended == {(("reason", "closed"), ("route", "chat"), ("side", "client")): 1}
+    assert prometheus.query("wsgate_messages_total") == {
+        (("direction", "to_client"), ("route", "chat")): 2,
+        (("direction", "to_upstream"), ("route", "chat")): 1,
+    }
+    sent = prometheus.query('histogram_quantile(0.5, wsgate_session_messages_bucket{direction="to_upstream"})')
+    assert 0 < sent[(("direction", "to_upstream"), ("route", "chat"))] <= 1
+
+
+def test_promtool_has_no_complaint(gateway):
+    text = gateway.page("/metrics")[1]
+    ran = subprocess.run([TOOLS / "promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE)
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+def test_the_openmetrics_form_is_read_by_a_strict_parser(gateway):
+    text = gateway.page("/metrics", accept="application/openmetrics-text; version=1.0.0")[1]
+    families = {family.name: family for family in openmetrics(text)}
+    assert families["wsgate_handshakes"].type == "counter"
+    assert families["wsgate_build"].type == "info"
+    plain = {name for name, _ in gateway.counts()}
+    assert {sample.name for family in families.values() for sample in family.samples} == plain
+
+
+def test_queries_of_the_documentation_are_understood(prometheus):
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs/metrics.md"
+    blocks = [block.split("```")[0] for block in page.read_text().split("```promql\n")[1:]]
+    assert len(blocks) >= 5
+    for block in blocks:
+        for line in block.strip().splitlines():
+            prometheus.query(line)
