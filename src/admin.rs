@@ -7,11 +7,15 @@ mod answer;
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -48,7 +52,15 @@ pub struct AdminState {
 
 /// Answers until `stop` is true or its sender is gone; then what is still being answered is cut off. To be run where
 /// `tokio::task::spawn_local` may be called. A drain that should be seen at `/readyz` must end before `stop`.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut phase: watch::Receiver<Phase>) {
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
+    pages(listener, phase, Rc::new(move |peer, request| answer::answer(&state, peer, request))).await;
+}
+
+/// From the client's address and its request to the whole answer.
+pub type Answer = dyn Fn(IpAddr, &Request<Incoming>) -> Response<Full<Bytes>>;
+
+/// The same for other pages: connections, times and heads are bounded, and `answer` must not wait.
+pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, answer: Rc<Answer>) {
     let mut connections = JoinSet::new();
     let failing = Cell::new(false);
     loop {
@@ -60,12 +72,12 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut phase: wat
         match accepted {
             Ok((socket, peer)) => {
                 failing.set(false);
-                connections.spawn_local(connection(socket, peer, state.clone()));
+                connections.spawn_local(connection(socket, peer, answer.clone()));
             }
             Err(error) => {
                 // Once for each time that it begins: the next tries fail alike.
                 if !failing.replace(true) {
-                    tracing::warn!(%error, "the admin listener could not accept a connection");
+                    tracing::warn!(%error, "a listener for pages could not accept a connection");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -73,10 +85,9 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, mut phase: wat
     }
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, state: Arc<AdminState>) {
-    let peer = Rc::new(peer.ip());
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let answer = answer::answer(&state, *peer, &request);
+async fn connection(socket: TcpStream, peer: SocketAddr, answer: Rc<Answer>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(peer.ip(), &request);
         async move { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
@@ -87,8 +98,8 @@ async fn connection(socket: TcpStream, peer: SocketAddr, state: Arc<AdminState>)
         .serve_connection(TokioIo::new(socket), service);
     match timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin listener failed"),
-        Err(_) => tracing::debug!("a connection to the admin listener took too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for a page failed"),
+        Err(_) => tracing::debug!("a connection for a page took too long"),
     }
 }
 

@@ -1,13 +1,20 @@
 //! The command line: what was typed, one function a command, and the exit codes.
 
 mod check;
+mod connect;
+mod demo;
+mod health;
 mod reasons;
 mod run;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::value::TimeText;
 
 /// A WebSocket security gateway: who may open a socket, what flows on it, and when it ends.
 #[derive(Debug, Parser)]
@@ -27,6 +34,14 @@ enum Command {
     Run(ConfigFile),
     /// Parse and compile a config, load its keys and certificates, and say what it would do
     Check(ConfigFile),
+    /// Try it without anything else: an echo server, the gateway before it, and a page in the browser
+    Demo(demo::Options),
+    /// Sign a token for trying out, and print it
+    Token(token::Options),
+    /// Open a WebSocket: lines of standard input go out as text, what comes in is printed
+    Connect(connect::Options),
+    /// Ask a gateway's admin listener how it is: exit code 0 if all is well, for a container's healthcheck
+    Health(health::Options),
     /// Print the table of reasons: labels, statuses, close codes
     Reasons {
         /// As Markdown, as it stands in docs/reasons.md
@@ -48,6 +63,8 @@ struct ConfigFile {
 pub enum Failure {
     /// The config is wrong, or the answer is no. Already said.
     No,
+    /// What was typed does not go together.
+    CommandLine(String),
     /// It could not run.
     CouldNotRun(String),
 }
@@ -64,12 +81,20 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
+        Command::Demo(options) => demo::run(&options),
+        Command::Token(options) => token::run(&options),
+        Command::Connect(options) => connect::run(options),
+        Command::Health(options) => health::run(&options),
         Command::Reasons { markdown } => reasons::run(markdown),
         Command::Schema => print(&crate::config::schema()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::CommandLine(message)) => {
+            eprintln!("wsgate: {message}");
+            ExitCode::from(2)
+        }
         Err(Failure::CouldNotRun(message)) => {
             eprintln!("wsgate: {message}");
             ExitCode::from(3)
@@ -84,4 +109,9 @@ fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// A time as the config writes it, for options.
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse().map(|TimeText(time)| time).map_err(|message: String| message.replace('\n', ": "))
 }

@@ -4,6 +4,7 @@
 //! strong enough, or fits its certificate, is for those who use it.
 
 mod loader;
+pub mod option;
 
 use std::collections::BTreeMap;
 use std::fmt;

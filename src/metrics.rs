@@ -9,6 +9,7 @@ pub mod family;
 mod process;
 mod scrape;
 mod text;
+pub mod totals;
 mod traffic;
 
 use std::sync::Arc;

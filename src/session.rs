@@ -77,7 +77,7 @@ impl Session {
     pub fn new(opened: Opened<'_>, exit: Exit) -> Self {
         let now = exit.now();
         let terms = &opened.route.terms;
-        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages);
+        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages.clone());
         let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, None);
         Self {
             up: Pump::new(up, opened.client.1, now),
@@ -239,7 +239,7 @@ impl Session {
         loop {
             let due = self.due(now);
             match &mut self.timer {
-                Some(timer) if self.timer_at <= due && !timer.is_elapsed() => return,
+                Some(timer) if now < self.timer_at && self.timer_at <= due && !timer.is_elapsed() => return,
                 _ => {}
             }
             let mut timer = Box::pin(sleep_until(self.exit.instant(due).into()));
@@ -279,11 +279,12 @@ impl Future for Session {
         }
         this.check_deadlines(now);
         this.pump(cx, now);
-        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for.
-        if this.up.ignores_sender() && this.down.is_silent() {
+        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for. So
+        // does one that got half a frame, behind which no Close can stand.
+        if (this.up.ignores_sender() || this.down.ends_in_a_frame()) && this.down.is_silent() {
             let _ = Pin::new(&mut this.client).poll_shutdown(cx);
         }
-        if this.down.ignores_sender() && this.up.is_silent() {
+        if (this.down.ignores_sender() || this.up.ends_in_a_frame()) && this.up.is_silent() {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);

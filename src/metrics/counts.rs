@@ -50,6 +50,11 @@ impl Tally {
         self.0[reason.map_or(0, |deny| 1 + deny.index())].up();
     }
 
+    /// The count of one; none is the good end.
+    pub(super) fn of(&self, reason: Option<Deny>) -> u64 {
+        self.0[reason.map_or(0, |deny| 1 + deny.index())].get()
+    }
+
     /// Every reason with its count; none is the good end.
     pub(super) fn results(&self) -> impl Iterator<Item = (Option<Deny>, u64)> {
         let reasons = std::iter::once(None).chain(Deny::ALL.iter().copied().map(Some));

@@ -80,10 +80,10 @@ pub struct Caps {
 }
 
 /// What a session keeps to. Times are milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// The rate of messages from the client.
-    pub messages: Option<MessageLimit>,
+    pub messages: Option<Arc<MessageLimit>>,
     /// Bytes of a message from the client, as on the wire.
     pub max_message_size: u64,
     /// Silence of both sides that ends it.

@@ -75,7 +75,7 @@ impl Exit {
     /// Who is to be woken by [`super::live::Live::order`].
     #[inline]
     pub fn register(&self, waker: &Waker) {
-        self.entry.waker.register(waker);
+        self.entry.register(waker);
     }
 
     /// What an operator, or a drain, wants of this session.

@@ -294,3 +294,6 @@ pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     payload.extend_from_slice(reason.as_bytes());
     control(Control::Close, &payload, mask)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

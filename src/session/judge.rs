@@ -3,6 +3,8 @@
 //! Bytes in, a number of bytes out that may be forwarded as they are, and what comes then. No socket and no clock here;
 //! [`super::pump`] does what this says.
 
+use std::sync::Arc;
+
 use super::frame::{self, Control, Frames, Seen, Violation};
 use crate::config::OnExcess;
 use crate::deny::{Deny, Direction};
@@ -52,7 +54,8 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Judge {
     frames: Frames,
-    limit: Option<MessageLimit>,
+    /// The route's own: every session of it looks at the same one.
+    limit: Option<Arc<MessageLimit>>,
     bucket: Option<Bucket>,
     /// Set while a message that is already charged waits for its turn, in [`crate::now::Now::mono`].
     wait_until: Option<u64>,
@@ -65,7 +68,7 @@ pub struct Judge {
 impl Judge {
     /// For the stream that flows in `direction`; see [`Frames::new`].
     #[must_use]
-    pub fn new(direction: Direction, deflate: bool, max_message: u64, limit: Option<MessageLimit>) -> Self {
+    pub fn new(direction: Direction, deflate: bool, max_message: u64, limit: Option<Arc<MessageLimit>>) -> Self {
         Self {
             frames: Frames::new(direction, deflate, max_message),
             limit,
@@ -154,7 +157,7 @@ impl Judge {
     /// Charges the message that begins here, once, however often it has to be looked at.
     #[inline]
     fn admit(&mut self, now: u64, tally: &mut Tally) -> Admit {
-        let Some(MessageLimit { limit, on_excess }) = &self.limit else {
+        let Some(MessageLimit { limit, on_excess }) = self.limit.as_deref() else {
             tally.messages += 1;
             return Admit::Pass;
         };
@@ -203,3 +206,6 @@ enum Admit {
 }
 
 const OVER_RATE: Violation = Violation { deny: Deny::MessageRate, why: "more messages than rate and burst allow" };
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,10 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
@@ -53,8 +53,8 @@ pub struct Live {
     pub messages: [Counter; 2],
     /// Bytes, likewise.
     pub bytes: [Counter; 2],
-    /// The session registers itself here before it looks at [`Live::ordered`] and goes to sleep.
-    pub waker: AtomicWaker,
+    /// The session's task, which has one waker all its life; it stays here, since there may be more than one wake.
+    waker: OnceLock<Waker>,
     /// One more than the index of the reason; 0 is no order.
     order: AtomicU8,
 }
@@ -74,7 +74,7 @@ impl Live {
             since,
             messages: Default::default(),
             bytes: Default::default(),
-            waker: AtomicWaker::new(),
+            waker: OnceLock::new(),
             order: AtomicU8::new(0),
         }
     }
@@ -83,8 +83,9 @@ impl Live {
     pub fn order(&self, reason: Deny) {
         let order = reason.index() as u8 + 1;
         // Release, and acquire in `ordered`: what was written before an order is seen by who obeys it.
-        let _ = self.order.compare_exchange(0, order, Ordering::Release, Ordering::Relaxed);
-        self.wake();
+        if self.order.compare_exchange(0, order, Ordering::Release, Ordering::Relaxed).is_ok() {
+            self.wake();
+        }
     }
 
     /// The order to end, once there is one.
@@ -94,9 +95,20 @@ impl Live {
         Deny::ALL.get(usize::from(at)).copied()
     }
 
+    /// Whom to wake: said once, by the session, before it first looks at [`Live::ordered`].
+    pub fn register(&self, waker: &Waker) {
+        // A second one could only be the same.
+        let _ = self.waker.set(waker.clone());
+        // Either the session sees an order, or who gave it sees the waker; see `wake`.
+        fence(Ordering::SeqCst);
+    }
+
     /// Has the session look around.
     pub fn wake(&self) {
-        self.waker.wake();
+        fence(Ordering::SeqCst);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     fn view(&self, now: Now) -> LiveView<'_> {

@@ -133,6 +133,12 @@ impl Pump {
         self.sender == Sender::Ignored
     }
 
+    /// Whether the sender went away in the middle of a frame, after which no Close can stand.
+    #[must_use]
+    pub fn ends_in_a_frame(&self) -> bool {
+        self.sender == Sender::Done && !self.judge.on_boundary()
+    }
+
     /// Whether the receiver has got all that it will get.
     #[must_use]
     pub fn is_silent(&self) -> bool {
@@ -192,7 +198,7 @@ impl Pump {
 
     /// Without a sender the frame under way never ends: there is no boundary for a Close to stand on.
     fn forgo_impossible_farewell(&mut self) {
-        if self.sender == Sender::Done && !self.judge.on_boundary() {
+        if self.ends_in_a_frame() {
             self.farewell = Farewell::Said;
         }
     }
@@ -312,8 +318,9 @@ impl Pump {
                 return Poll::Ready(None);
             }
             filled += buf.filled().len();
-            self.heard = wake.now;
         }
+        // Also of bytes that waited here for their turn: while they did, their sender was not idle.
+        self.heard = wake.now;
         self.look_again = false;
         if held > 0 {
             wake.scratch[..held].copy_from_slice(&self.kept[..held]);

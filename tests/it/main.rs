@@ -6,3 +6,21 @@ mod harness;
 
 // The opening handshake, and what a client is told that does not get in.
 mod handshake;
+// The upstream's half of it.
+mod upstream;
+// What is said to the upstream of the client.
+mod headers;
+// Who may open a session.
+mod admission;
+// How often, and how many at once.
+mod limits;
+// How a session ends.
+mod closing;
+// What may stand in its stream.
+mod frames;
+// How much a client may say.
+mod rates;
+// How long both may say nothing.
+mod silence;
+// A reader that is slower than its writer.
+mod pressure;

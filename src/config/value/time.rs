@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 
 /// A length of time as it is typed. Zero is one; whether a key takes it is for the key's module below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeText(Duration);
+pub struct TimeText(pub Duration);
 
 impl FromStr for TimeText {
     type Err = String;

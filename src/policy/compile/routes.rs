@@ -287,7 +287,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         );
     }
     Terms {
-        messages: typed.messages.as_ref().map(message_limit),
+        messages: typed.messages.as_ref().map(message_limit).map(Arc::new),
         max_message_size: typed.max_message_size.0,
         idle_timeout: millis(typed.idle_timeout),
         ping_interval: typed.ping_interval.map(millis),

@@ -1,6 +1,7 @@
 //! A gateway of a test's own. It has to be ended with [`Gate::finish`] or [`Gate::drain`], which see to it that everything
 //! was given back, and that every end has exactly one line and one count.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use wsgate::gateway::{Gateway, Shared};
 use wsgate::load;
 use wsgate::now::Clock;
 use wsgate::policy::token::mint;
+use wsgate::session::live::Id;
 use wsgate::stream::Stream;
 
 use super::lines::{Lines, lines};
@@ -168,13 +170,20 @@ impl Gate {
 
     /// The same with a request of one's own.
     pub async fn session_of(&self, backend: &Backend, ask: &Ask) -> (Peer, Peer) {
+        let before = self.ids();
         let mut client = self.asking(ask).await;
         let mut upstream = backend.accept().await;
         let request = upstream.head().await;
         upstream.send(request.switch("")).await;
         let answer = client.head().await;
         assert_eq!(answer.status(), 101, "{answer:?}");
+        // The 101 is out a moment before the session begins, and a test may move the clock in between.
+        until("the session to begin", || !self.ids().is_subset(&before)).await;
         (client, upstream)
+    }
+
+    fn ids(&self) -> BTreeSet<Id> {
+        self.shared().books.sessions.all().iter().map(|live| live.id).collect()
     }
 
     /// A client that nobody here wrote.
@@ -255,9 +264,9 @@ impl Gate {
         let admitted = sum("wsgate_handshakes_total", "\0") - sum("wsgate_handshakes_total", "result=\"admitted\"");
         let refused = sum("wsgate_handshakes_total", "result=\"admitted\"");
         let ended = sum("wsgate_sessions_ended_total", "\0");
-        assert_eq!(lines("handshake_refused") as f64, refused, "lines and counts of refusals\n{all}\n{metrics}");
-        assert_eq!(lines("session_ended") as f64, ended, "lines and counts of ends\n{all}\n{metrics}");
-        assert_eq!(admitted, ended, "whoever was admitted has an end\n{metrics}");
+        assert_eq!(lines("handshake_refused") as f64, refused, "lines and counts of refusals\n{all}");
+        assert_eq!(lines("session_ended") as f64, ended, "lines and counts of ends\n{all}");
+        assert_eq!(admitted, ended, "whoever was admitted has an end\n{all}");
         assert_eq!(sum("wsgate_sessions_active", "\0"), 0.0);
     }
 }
@@ -298,7 +307,7 @@ fn held(shared: &Shared) -> Vec<String> {
 fn count(shared: &Shared, sample: &str) -> f64 {
     let metrics = shared.books.metrics.render(None).body;
     let line = metrics.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')));
-    value(line.unwrap_or_else(|| panic!("no {sample} in\n{metrics}")))
+    value(line.unwrap_or_else(|| panic!("there is no {sample}")))
 }
 
 fn value(line: &str) -> f64 {

@@ -1,0 +1,181 @@
+//! What goes up with a handshake: nothing of this connection alone, nothing that a client says of itself, and no token.
+
+use std::collections::BTreeSet;
+
+use crate::harness::peer::Head;
+use crate::harness::{Ask, Backend, Gate, Setup};
+
+/// What the upstream gets of this request; the upstream then refuses.
+async fn seen(gate: &mut Gate, backend: &Backend, ask: &Ask) -> Head {
+    let mut client = gate.asking(ask).await;
+    let mut upstream = backend.accept().await;
+    let request = upstream.head().await;
+    upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 404);
+    gate.refused("upstream_refused").await;
+    request
+}
+
+fn names(head: &Head) -> BTreeSet<&str> {
+    head.headers.keys().map(http::HeaderName::as_str).collect()
+}
+
+#[tokio::test]
+async fn what_concerns_one_connection_stays_there_and_the_rest_passes() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "");
+    let ask = Ask::to("/ws")
+        .but("Connection", "keep-alive, Upgrade, X-Hop")
+        .with("X-Hop", "1")
+        .with("Keep-Alive", "timeout=5")
+        .with("TE", "trailers")
+        .with("Proxy-Authorization", "Basic eDp5")
+        .with("Proxy-Connection", "keep-alive")
+        .with("Cookie", "a=b")
+        .with("Origin", "https://app.example.com")
+        .with("X-App", "1")
+        .with("X-App", "2");
+    let request = seen(&mut gate, &backend, &ask).await;
+    let kept = [
+        "connection",
+        "cookie",
+        "forwarded",
+        "host",
+        "origin",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "upgrade",
+        "x-app",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+    ];
+    assert_eq!(names(&request), kept.into());
+    assert_eq!(request.one("connection"), Some("Upgrade"));
+    assert_eq!(request.one("host"), Some("chat.example.com"));
+    assert_eq!(request.headers.get_all("x-app").iter().count(), 2);
+    gate.finish().await;
+}
+
+/// `Connection` may name a header that the gateway relies on: it must not be taken from what goes up.
+#[tokio::test]
+async fn connection_can_t_name_away_what_the_gateway_sets() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"");
+    let token = gate.token("alice", 60);
+    let named = "Upgrade, X-Forwarded-For, Forwarded, X-Auth-Subject, X-Forwarded-Proto";
+    let request = seen(&mut gate, &backend, &Ask::to("/ws").but("Connection", named).bearer(&token)).await;
+    assert_eq!(request.one("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(request.one("x-auth-subject"), Some("alice"));
+    assert_eq!(request.one("x-forwarded-proto"), Some("http"));
+    assert!(request.one("forwarded").is_some());
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn who_asks_is_said_by_the_gateway_and_not_by_the_client() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "");
+    let ask = Ask::to("/ws")
+        .with("X-Forwarded-For", "6.6.6.6")
+        .with("X-Forwarded-Proto", "https")
+        .with("X-Forwarded-Host", "evil.example")
+        .with("X-Forwarded-User", "root")
+        .with("X_Forwarded_For", "6.6.6.6")
+        .with("X-Real-IP", "6.6.6.6")
+        .with("Forwarded", "for=6.6.6.6");
+    let request = seen(&mut gate, &backend, &ask).await;
+    assert_eq!(request.one("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(request.one("x-forwarded-proto"), Some("http"));
+    assert_eq!(request.one("x-forwarded-host"), Some("chat.example.com"));
+    assert_eq!(request.one("forwarded"), Some("for=127.0.0.1;proto=http;host=\"chat.example.com\""));
+    for spoofed in ["x-forwarded-user", "x_forwarded_for", "x-real-ip"] {
+        assert_eq!(request.one(spoofed), None, "{spoofed}");
+    }
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_s_words_are_kept_and_it_is_named_behind_them() {
+    let backend = Backend::new().await;
+    let mut gate = Setup::new().server("trusted_proxies = [\"127.0.0.1\"]").route("/ws", &backend.url(), "").start();
+    let ask = Ask::to("/ws")
+        .with("X-Forwarded-For", "6.6.6.6, 198.51.100.7")
+        .with("X-Forwarded-Proto", "https")
+        .with("X-Forwarded-Host", "www.example.com")
+        .with("Forwarded", "for=198.51.100.7");
+    let mut client = gate.asking(&ask).await;
+    let mut upstream = backend.accept().await;
+    let request = upstream.head().await;
+    assert_eq!(request.one("x-forwarded-for"), Some("6.6.6.6, 198.51.100.7, 127.0.0.1"));
+    assert_eq!(request.one("x-forwarded-proto"), Some("https"));
+    assert_eq!(request.one("x-forwarded-host"), Some("www.example.com"));
+    let forwarded = "for=198.51.100.7, for=127.0.0.1;proto=http;host=\"chat.example.com\"";
+    assert_eq!(request.one("forwarded"), Some(forwarded));
+    upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 404);
+    assert_eq!(gate.refused("upstream_refused").await["client"], "198.51.100.7");
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn the_subject_goes_up_and_nobody_can_pretend_to_be_one() {
+    let backend = Backend::new().await;
+    let setup = Setup::new().route("/ws", &backend.url(), "jwt = \"main\"");
+    let mut gate = setup.route("/named", &backend.url(), "jwt = \"main\"\nsubject_header = \"X-User\"").start();
+    let token = gate.token("alice smith", 60);
+    let spoofed = |path: &str| {
+        Ask::to(path)
+            .bearer(&token)
+            .with("X-Auth-Subject", "admin")
+            .with("x_auth_subject", "admin")
+            .with("X-AUTH_SUBJECT", "admin")
+            .with("X-User", "admin")
+            .with("X_User", "admin")
+    };
+    let request = seen(&mut gate, &backend, &spoofed("/ws")).await;
+    assert_eq!(request.one("x-auth-subject"), Some("alice%20smith"));
+    assert!(names(&request).iter().all(|name| !name.contains("auth_subject")), "{request:?}");
+    let request = seen(&mut gate, &backend, &spoofed("/named")).await;
+    assert_eq!((request.one("x-user"), request.one("x_user")), (Some("alice%20smith"), None));
+    gate.finish().await;
+}
+
+/// Without a subject in the token there is none to be told, and still none to be claimed.
+#[tokio::test]
+async fn a_token_without_a_subject_leaves_no_room_for_a_claimed_one() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"");
+    let token = gate.sign(&serde_json::json!({ "exp": 4_000_000_000_u64 }));
+    let ask = Ask::to("/ws").bearer(&token).with("X-Auth-Subject", "admin");
+    assert_eq!(seen(&mut gate, &backend, &ask).await.one("x-auth-subject"), None);
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn the_token_stays_here_unless_the_route_hands_it_on() {
+    let backend = Backend::new().await;
+    let from =
+        "jwt = \"main\"\ntoken_from = [\"header\", \"cookie:t\", \"query:t\", \"subprotocol\"]\norigins = \"any\"\n";
+    let setup = Setup::new().route("/ws", &backend.url(), from);
+    let mut gate = setup.route("/on", &backend.url(), &format!("{from}forward_token = true")).start();
+    let token = gate.token("alice", 60);
+    for path in ["/ws", "/on"] {
+        let carriers = [
+            Ask::to(path).bearer(&token),
+            Ask::to(path).with("Cookie", &format!("a=b; t={token}; c=d")),
+            Ask::to(&format!("{path}?x=1&t={token}&y=2")),
+            Ask::to(path).with("Sec-WebSocket-Protocol", &format!("chat, bearer.{token}")),
+        ];
+        for (at, ask) in carriers.iter().enumerate() {
+            let request = seen(&mut gate, &backend, ask).await;
+            let whole = format!("{request:?}");
+            assert_eq!(whole.contains(&token), path == "/on", "{at}: {whole}");
+            if path == "/ws" {
+                let rest = ["", "a=b; c=d", "?x=1&y=2", "\"chat\""][at];
+                assert!(whole.contains(rest), "{at}: what stood beside the token passes: {whole}");
+            }
+        }
+    }
+    gate.finish().await;
+}
