@@ -65,6 +65,8 @@ pub struct Session {
     pinged: Option<u64>,
     /// Since the end began: when it has to be over.
     deadline: Option<u64>,
+    /// A receiver that was lost: the end, if nothing better is heard before the deadline.
+    lost: Option<End>,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at: u64,
     /// Whether an operator's order would wake it.
@@ -89,6 +91,7 @@ impl Session {
             expires: opened.expires,
             pinged: None,
             deadline: None,
+            lost: None,
             timer: None,
             timer_at: u64::MAX,
             registered: false,
@@ -129,10 +132,15 @@ impl Session {
             Event::SenderLost => self.on_lost(sender, now),
             // What the receiver still has to say, a Close above all, comes through the other direction, and so does its end.
             Event::ReceiverLost => {
+                let (side, deny) = match direction {
+                    Direction::ToUpstream => (Side::Upstream, Deny::UpstreamLost),
+                    Direction::ToClient => (Side::Client, Deny::ClientLost),
+                };
                 match direction {
                     Direction::ToUpstream => self.up.abandon_receiver(),
                     Direction::ToClient => self.down.abandon_receiver(),
                 }
+                self.lost.get_or_insert(End { side, reason: Some(deny), code: None });
                 self.deadline.get_or_insert(now + self.route.terms.close_timeout);
             }
             Event::Violation(violation) => self.end_by(sender, violation.deny, now),
@@ -152,7 +160,8 @@ impl Session {
                 }
             }
             Side::Upstream => {
-                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code: None }, now);
+                let code = Deny::UpstreamLost.row().close;
+                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code }, now);
                 self.up.abandon_receiver();
                 self.down.say_farewell(self.exit.close_frame(None));
             }
@@ -288,6 +297,9 @@ impl Future for Session {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);
+        if let Some(end) = this.lost.filter(|_| late) {
+            this.exit.end(end);
+        }
         let over = late || (this.up.is_over() && this.down.is_over());
         if over && (this.poll_shutdown(cx).is_ready() || late) {
             return Poll::Ready(());
@@ -302,3 +314,6 @@ fn random_mask() -> [u8; 4] {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests;

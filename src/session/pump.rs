@@ -148,7 +148,7 @@ impl Pump {
     /// Whether there is nothing left to do here.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.farewell == Farewell::Said && self.sender == Sender::Done && self.kept.is_empty() && !self.unflushed
+        self.sender == Sender::Done && self.is_silent()
     }
 
     /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
@@ -175,11 +175,13 @@ impl Pump {
         self.judge.awaits_pong()
     }
 
-    /// Nobody hears this direction any more: what waits is thrown away.
+    /// Nobody hears this direction any more: what waits for the receiver is thrown away. What waits for the judge stays,
+    /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
         self.farewell = Farewell::Said;
         self.unflushed = false;
-        self.keep_nothing();
+        self.sent = self.judged;
+        self.forget_sent();
     }
 
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
@@ -259,6 +261,12 @@ impl Pump {
             self.sent += written;
             self.unflushed = true;
         }
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Once all that was judged is sent: keeps what is not judged.
+    fn forget_sent(&mut self) {
         if self.sent > 0 {
             self.kept.drain(..self.sent);
             self.sent = 0;
@@ -267,7 +275,6 @@ impl Pump {
                 self.keep_nothing();
             }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
@@ -334,15 +341,18 @@ impl Pump {
         if self.sender == Sender::Ignored {
             return None;
         }
-        let mode = self.mode();
         let mut at = 0;
+        let mut receiver_lost = false;
         loop {
+            let mode = self.mode();
             let input = &wake.scratch[at..filled];
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
                 if self.forward(cx, to, &input[..pass]).is_err() {
-                    return Some(Event::ReceiverLost);
+                    // The sender may have said its Close behind this, or just here: that is found all the same.
+                    self.abandon_receiver();
+                    receiver_lost = true;
                 }
             }
             at += pass;
@@ -353,8 +363,9 @@ impl Pump {
                     // Behind our own Close nothing counts but the sender's: that is found by looking again.
                     self.look_again |= then == Then::Boundary && at < filled;
                     self.kept.extend_from_slice(&wake.scratch[at..filled]);
-                    return None;
+                    return receiver_lost.then_some(Event::ReceiverLost);
                 }
+                // These two end the session, whether or not the receiver is lost.
                 Then::Closed(code) => {
                     self.sender = Sender::Done;
                     self.farewell = Farewell::Said;
@@ -395,3 +406,6 @@ impl Pump {
         self.judged = 0;
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
