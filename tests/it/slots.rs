@@ -57,10 +57,10 @@ impl Ending {
             Self::UpstreamCloses => {
                 upstream.say(&close).await;
                 client.frame().await;
-                client.say(&close).await;
+                return client.say(&close).await;
             }
-            Self::ClientLeaves => drop(client),
-            Self::ClientResets => client.reset(),
+            Self::ClientLeaves => return drop(client),
+            Self::ClientResets => return client.reset(),
             Self::UpstreamLeaves => drop(upstream),
             Self::UpstreamResets => upstream.reset(),
             Self::TokenEnds => gate.advance(Duration::from_secs(1000)),
@@ -72,9 +72,11 @@ impl Ending {
                 client.say(&close).await;
                 upstream.frame().await;
                 gate.advance(Duration::from_secs(6));
-                client.ended().await;
+                return client.ended().await;
             }
         }
+        // The client stays to hear of it: were it to leave now, it could be the one who ended the session.
+        client.frame().await;
     }
 }
 
