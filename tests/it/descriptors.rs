@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use wsgate::stream::Stream;
 
 use crate::harness::peer::Head;
@@ -17,11 +18,13 @@ struct Process {
     child: Child,
     address: SocketAddr,
     admin: SocketAddr,
+    /// What it says on standard error.
+    messages: UnboundedReceiver<Value>,
 }
 
 impl Process {
     /// Starts it with this many descriptors, and reads from its messages where it listens.
-    fn start(folder: &TempDir, config: &str, descriptors: usize) -> Self {
+    async fn start(folder: &TempDir, config: &str, descriptors: usize) -> Self {
         let path = folder.path().join("gateway.toml");
         std::fs::write(&path, config).unwrap();
         let limited = format!("ulimit -n {descriptors} && exec \"$0\" run --config \"$1\"");
@@ -33,18 +36,32 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut messages = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let mut address = |what: &str| -> SocketAddr {
-            let found = messages.find_map(|line| {
-                let line: Value = serde_json::from_str(&line).ok()?;
-                line["message"].as_str()?.starts_with(what).then(|| line["address"].as_str()?.parse().ok())?
-            });
-            found.unwrap_or_else(|| panic!("it did not say `{what}`"))
-        };
-        let (listens, admin) = (address("listening"), address("admin"));
-        // Whoever writes to a closed pipe fails: the rest is read and thrown away.
-        std::thread::spawn(move || messages.for_each(drop));
-        Self { child, address: listens, admin }
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (sender, messages) = unbounded_channel();
+        std::thread::spawn(move || {
+            for message in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                // After the test nobody listens; the pipe is still to be emptied.
+                let _ = sender.send(message);
+            }
+        });
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut process = Self { child, address: nowhere, admin: nowhere, messages };
+        process.address = process.says("listening").await["address"].as_str().unwrap().parse().unwrap();
+        process.admin = process.says("admin").await["address"].as_str().unwrap().parse().unwrap();
+        process
+    }
+
+    /// Waits for a message that begins so.
+    async fn says(&mut self, begin: &str) -> Value {
+        within(begin, async {
+            loop {
+                let message = self.messages.recv().await.expect("it is still there");
+                if message["message"].as_str().is_some_and(|text| text.starts_with(begin)) {
+                    return message;
+                }
+            }
+        })
+        .await
     }
 
     /// Asks it to stop; it has to do so without an error.
@@ -88,12 +105,12 @@ async fn out_of_descriptors_the_listener_goes_on_when_there_are_some_again() {
         "[server]\nworkers = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"{}\"\n[admin]\naddress = \"127.0.0.1:0\"\n",
         echo.url()
     );
-    let process = Process::start(&folder, &config, 48);
-    assert_eq!(errors(&process).await, 0.0);
+    let mut process = Process::start(&folder, &config, 48).await;
     let mut waiting = Vec::new();
     for _ in 0..60 {
         waiting.push(connect(process.address).await);
     }
+    process.says("accepting rests").await;
     // With none left, the kernel has the connection and nobody answers; and those that were in stay in.
     let mut late = connect(process.address).await;
     late.ask(&Ask::to("/")).await;

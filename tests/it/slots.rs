@@ -57,26 +57,42 @@ impl Ending {
             Self::UpstreamCloses => {
                 upstream.say(&close).await;
                 client.frame().await;
-                return client.say(&close).await;
+                client.say(&close).await;
             }
-            Self::ClientLeaves => return drop(client),
-            Self::ClientResets => return client.reset(),
-            Self::UpstreamLeaves => drop(upstream),
-            Self::UpstreamResets => upstream.reset(),
+            Self::ClientLeaves => {
+                drop(client);
+                upstream.ended().await;
+            }
+            Self::ClientResets => {
+                client.reset();
+                upstream.ended().await;
+            }
+            Self::UpstreamLeaves => {
+                drop(upstream);
+                client.frame().await;
+            }
+            Self::UpstreamResets => {
+                upstream.reset();
+                client.frame().await;
+            }
             Self::TokenEnds => gate.advance(Duration::from_secs(1000)),
             Self::NobodySpeaks => gate.advance(Duration::from_secs(3601)),
-            Self::BadFrame => client.send([0xff; 20]).await,
-            Self::TooBig => client.send(Frame::binary([]).header(1 << 40, true)).await,
+            Self::BadFrame => {
+                client.send([0xff; 20]).await;
+                client.frame().await;
+            }
+            Self::TooBig => {
+                client.send(Frame::binary([]).header(1 << 40, true)).await;
+                client.frame().await;
+            }
             Self::Ordered => gate.shared().books.sessions.all()[0].order(Deny::Kicked),
             Self::NobodyAnswersAClose => {
                 client.say(&close).await;
                 upstream.frame().await;
                 gate.advance(Duration::from_secs(6));
-                return client.ended().await;
+                client.ended().await;
             }
         }
-        // The client stays to hear of it: were it to leave now, it could be the one who ended the session.
-        client.frame().await;
     }
 }
 
