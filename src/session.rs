@@ -160,7 +160,8 @@ impl Session {
                 }
             }
             Side::Upstream => {
-                let code = Deny::UpstreamLost.row().close;
+                // In the middle of a frame no Close can be said.
+                let code = Deny::UpstreamLost.row().close.filter(|_| !self.down.ends_in_a_frame());
                 self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code }, now);
                 self.up.abandon_receiver();
                 self.down.say_farewell(self.exit.close_frame(None));
