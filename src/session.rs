@@ -183,8 +183,8 @@ impl Session {
         self.deadline.get_or_insert(now + self.route.terms.close_timeout);
     }
 
-    /// Ends what an operator ordered to end, or what is past a deadline.
-    fn check_deadlines(&mut self, now: u64) {
+    /// Ends what an operator ordered to end, or whose identity has ended.
+    fn check_orders(&mut self, now: u64) {
         if self.deadline.is_some() {
             return;
         }
@@ -192,11 +192,24 @@ impl Session {
             self.end_by(Side::Gateway, deny, now);
         } else if self.expires.is_some_and(|at| now >= at) {
             self.end_by(Side::Gateway, Deny::TokenExpired, now);
-        } else if self.pong_is_overdue(now) || now >= self.idle_at() {
+        }
+    }
+
+    /// Ends or pings what is silent for too long. To be asked once the sockets were read: what was in them is no silence,
+    /// however late the worker came to it. Says whether there is something to send.
+    fn check_silence(&mut self, now: u64) -> bool {
+        if self.deadline.is_some() {
+            return false;
+        }
+        if self.pong_is_overdue(now) || now >= self.idle_at() {
             self.end_by(Side::Gateway, Deny::IdleTimeout, now);
-        } else if self.pinged.is_none() && now >= self.ping_at(now) {
+            return true;
+        }
+        let ping_is_due = self.pinged.is_none() && now >= self.ping_at(now);
+        if ping_is_due {
             self.ping(now);
         }
+        ping_is_due
     }
 
     fn idle_at(&self) -> u64 {
@@ -208,7 +221,7 @@ impl Session {
     fn ping_at(&self, now: u64) -> u64 {
         match self.route.terms.ping_interval {
             Some(interval) if self.up.is_reading() => self.up.heard().saturating_add(interval),
-            Some(interval) => self.up.waits_until().unwrap_or(now).saturating_add(interval),
+            Some(interval) => self.up.waits_until().unwrap_or(0).max(now).saturating_add(interval),
             None => u64::MAX,
         }
     }
@@ -231,15 +244,15 @@ impl Session {
 
     /// The next moment at which something has to happen by itself.
     fn due(&self, now: u64) -> u64 {
+        // A turn that has come and was not taken waits for the receiver, not for the clock.
+        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
         if let Some(deadline) = self.deadline {
-            return deadline;
+            return deadline.min(turn);
         }
         let ping = match self.pinged {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
             None => self.ping_at(now),
         };
-        // A turn that has come and was not taken waits for the receiver, not for the clock.
-        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
         self.idle_at().min(self.expires.unwrap_or(u64::MAX)).min(ping).min(turn)
     }
 
@@ -287,8 +300,11 @@ impl Future for Session {
             this.exit.register(cx.waker());
             this.registered = true;
         }
-        this.check_deadlines(now);
+        this.check_orders(now);
         this.pump(cx, now);
+        if this.check_silence(now) {
+            this.pump(cx, now);
+        }
         // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,
         // for its Close can't be waited for, and one that got half a frame, behind which no Close can stand.
         if (!this.up.awaits_close() || this.down.ends_in_a_frame()) && this.down.is_silent() {

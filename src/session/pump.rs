@@ -13,6 +13,9 @@ use super::frame::Violation;
 use super::judge::{Judge, Mode, Tally, Then};
 use crate::stream::Stream;
 
+/// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
+const TURN: usize = 16;
+
 /// What a session has to know of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -118,7 +121,7 @@ impl Pump {
     /// Whether the sender is read at present: no wait for its rate, no slow receiver.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        self.kept.is_empty() && self.waits_until().is_none()
+        self.sent == self.judged && self.waits_until().is_none()
     }
 
     /// Whether the receiver has been told of the end, or is about to be.
@@ -213,7 +216,7 @@ impl Pump {
         to: &mut Stream,
         wake: &mut Wake<'_>,
     ) -> Poll<Event> {
-        loop {
+        for _ in 0..TURN {
             match self.poll_send(cx, to) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::ReceiverLost),
@@ -237,10 +240,14 @@ impl Pump {
                 return Poll::Ready(event);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn mode(&self) -> Mode {
         match self.farewell {
+            // A frame of our own needs a boundary to be stopped at: in a dense stream every read ends in the midst of a frame.
+            Farewell::NotYet if self.insert.is_some() => Mode::ToBoundary,
             Farewell::NotYet => Mode::Open,
             Farewell::Due(_) => Mode::ToBoundary,
             Farewell::Said => Mode::Discard,
@@ -282,7 +289,7 @@ impl Pump {
         if !self.judge.on_boundary() {
             return false;
         }
-        let frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
+        let mut frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
             Farewell::Due(close) => {
                 self.farewell = Farewell::Said;
                 self.insert = None;
@@ -295,7 +302,9 @@ impl Pump {
             }
         };
         self.judged = frame.len();
-        self.kept.splice(..0, frame);
+        frame.reserve_exact(self.kept.len());
+        frame.extend_from_slice(&self.kept);
+        self.kept = frame;
         true
     }
 
@@ -349,7 +358,7 @@ impl Pump {
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
-                if self.forward(cx, to, &input[..pass]).is_err() {
+                if self.forward(cx, to, input, pass).is_err() {
                     // The sender may have said its Close behind this, or just here: that is found all the same.
                     self.abandon_receiver();
                     receiver_lost = true;
@@ -384,18 +393,22 @@ impl Pump {
         }
     }
 
-    /// Writes at once what the receiver takes, and keeps the rest.
-    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    /// Writes at once what the receiver takes of the first `pass` bytes of `input`, and keeps the rest of them.
+    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, input: &[u8], pass: usize) -> io::Result<()> {
         let mut at = 0;
-        while self.kept.is_empty() && at < bytes.len() {
-            match Pin::new(&mut *to).poll_write(cx, &bytes[at..])? {
+        while self.kept.is_empty() && at < pass {
+            match Pin::new(&mut *to).poll_write(cx, &input[at..pass])? {
                 Poll::Pending => break,
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(written) => at += written,
             }
             self.unflushed = true;
         }
-        self.kept.extend_from_slice(&bytes[at..]);
+        if self.kept.is_empty() && at < pass {
+            // All of the input that may have to be kept, at once: a growing buffer would take up to twice as much.
+            self.kept.reserve_exact(input.len() - at);
+        }
+        self.kept.extend_from_slice(&input[at..pass]);
         self.judged = self.kept.len();
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use socket2::SockRef;
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
@@ -91,7 +92,7 @@ impl Rig {
         let clock = Clock::system();
         let lines = Lines::default();
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
-        let metrics = Metrics::new(&[route.name.clone()], 1, &[], clock.now(), Sources::default());
+        let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
         let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
         let id = books.sessions.next_id();
@@ -99,8 +100,8 @@ impl Rig {
         let entry = books.sessions.enter(0, live);
         let live = Arc::clone(&entry);
         let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
-        let (ours, client) = UnixStream::pair().unwrap();
-        let (theirs, upstream) = UnixStream::pair().unwrap();
+        let (ours, client) = pair();
+        let (theirs, upstream) = pair();
         let opened =
             Opened { client: (stream(ours), first.0), upstream: (stream(theirs), first.1), deflate, route, expires };
         let session = Some(Box::new(Session::new(opened, exit)));
@@ -136,6 +137,24 @@ impl Rig {
             tokio::task::yield_now().await;
         }
         self.polls.get() - before
+    }
+
+    /// Some turns of the reactor, in which sockets get ready, without a poll.
+    pub(super) async fn turns(&self) {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Polls whenever woken until `done`, which timers may bring about.
+    pub(super) async fn until(&mut self, mut done: impl FnMut() -> bool) {
+        let wait = async {
+            while !done() {
+                self.settle().await;
+            }
+        };
+        // Only a failure takes that long.
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it never comes");
     }
 
     /// Settles again and again, with `tend` in between, until `tend` finds nothing more to do.
@@ -208,27 +227,36 @@ fn admitted(terms: Terms) -> (Arc<Route>, Permits) {
     (Arc::new(Route { terms, ..Arc::into_inner(route).unwrap() }), permits)
 }
 
-fn stream(socket: UnixStream) -> Stream {
+/// Two ends of a socket that takes a few KiB, so that it is soon full.
+pub(in crate::session) fn pair() -> (UnixStream, UnixStream) {
+    let (one, other) = UnixStream::pair().unwrap();
+    for end in [&one, &other] {
+        SockRef::from(end).set_send_buffer_size(8 * 1024).unwrap();
+    }
+    (one, other)
+}
+
+pub(in crate::session) fn stream(socket: UnixStream) -> Stream {
     socket.set_nonblocking(true).unwrap();
     Stream::Unix(tokio::net::UnixStream::from_std(socket).unwrap())
 }
 
 /// The far end of one socket. Nothing here blocks.
-pub(super) struct End {
+pub(in crate::session) struct End {
     socket: Option<UnixStream>,
-    pub(super) received: Vec<u8>,
+    pub(in crate::session) received: Vec<u8>,
     /// Whether the session ended its stream, or the whole connection.
-    pub(super) at_end: bool,
+    pub(in crate::session) at_end: bool,
 }
 
 impl End {
-    fn new(socket: UnixStream) -> Self {
+    pub(in crate::session) fn new(socket: UnixStream) -> Self {
         socket.set_nonblocking(true).unwrap();
         Self { socket: Some(socket), received: vec![], at_end: false }
     }
 
     /// Sends what the socket takes at once; how much.
-    pub(super) fn send_some(&mut self, bytes: &[u8]) -> usize {
+    pub(in crate::session) fn send_some(&mut self, bytes: &[u8]) -> usize {
         let Some(socket) = &mut self.socket else { return 0 };
         let mut sent = 0;
         while sent < bytes.len() {
@@ -242,12 +270,12 @@ impl End {
         sent
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) {
+    pub(in crate::session) fn send(&mut self, bytes: &[u8]) {
         assert_eq!(self.send_some(bytes), bytes.len(), "the socket takes no more");
     }
 
     /// Reads at most so much of what is here; how much there was.
-    pub(super) fn read(&mut self, most: usize) -> usize {
+    pub(in crate::session) fn read(&mut self, most: usize) -> usize {
         let Some(socket) = &mut self.socket else { return 0 };
         let before = self.received.len();
         while self.received.len() < before + most && !self.at_end {
@@ -264,13 +292,13 @@ impl End {
     }
 
     /// What came since the last time.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(in crate::session) fn take(&mut self) -> Vec<u8> {
         self.read(usize::MAX / 2);
         std::mem::take(&mut self.received)
     }
 
     /// Nothing more will be sent, but what comes is still read.
-    pub(super) fn finish(&mut self) {
+    pub(in crate::session) fn finish(&mut self) {
         if let Some(socket) = &self.socket {
             // It may be closed already.
             let _ = socket.shutdown(std::net::Shutdown::Write);
@@ -278,16 +306,16 @@ impl End {
     }
 
     /// The connection is gone.
-    pub(super) fn vanish(&mut self) {
+    pub(in crate::session) fn vanish(&mut self) {
         self.socket = None;
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub(in crate::session) fn is_gone(&self) -> bool {
         self.socket.is_none()
     }
 }
 
 /// Runs a test in a runtime as a worker's.
-pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
+pub(in crate::session) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
