@@ -76,7 +76,10 @@ impl Ending {
                 client.frame().await;
             }
             Self::TokenEnds => gate.advance(Duration::from_secs(1000)),
-            Self::NobodySpeaks => gate.advance(Duration::from_secs(3601)),
+            Self::NobodySpeaks => {
+                gate.advance(Duration::from_secs(3601));
+                client.frame().await;
+            }
             Self::BadFrame => {
                 client.send([0xff; 20]).await;
                 client.frame().await;
