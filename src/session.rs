@@ -65,6 +65,8 @@ pub struct Session {
     pinged: Option<u64>,
     /// Since the end began: when it has to be over.
     deadline: Option<u64>,
+    /// A receiver that was lost: the end, if nothing better is heard before the deadline.
+    lost: Option<End>,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at: u64,
     /// Whether an operator's order would wake it.
@@ -89,6 +91,7 @@ impl Session {
             expires: opened.expires,
             pinged: None,
             deadline: None,
+            lost: None,
             timer: None,
             timer_at: u64::MAX,
             registered: false,
@@ -129,10 +132,15 @@ impl Session {
             Event::SenderLost => self.on_lost(sender, now),
             // What the receiver still has to say, a Close above all, comes through the other direction, and so does its end.
             Event::ReceiverLost => {
+                let (side, deny) = match direction {
+                    Direction::ToUpstream => (Side::Upstream, Deny::UpstreamLost),
+                    Direction::ToClient => (Side::Client, Deny::ClientLost),
+                };
                 match direction {
                     Direction::ToUpstream => self.up.abandon_receiver(),
                     Direction::ToClient => self.down.abandon_receiver(),
                 }
+                self.lost.get_or_insert(End { side, reason: Some(deny), code: None });
                 self.deadline.get_or_insert(now + self.route.terms.close_timeout);
             }
             Event::Violation(violation) => self.end_by(sender, violation.deny, now),
@@ -152,7 +160,9 @@ impl Session {
                 }
             }
             Side::Upstream => {
-                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code: None }, now);
+                // In the middle of a frame no Close can be said.
+                let code = Deny::UpstreamLost.row().close.filter(|_| !self.down.ends_in_a_frame());
+                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code }, now);
                 self.up.abandon_receiver();
                 self.down.say_farewell(self.exit.close_frame(None));
             }
@@ -173,8 +183,8 @@ impl Session {
         self.deadline.get_or_insert(now + self.route.terms.close_timeout);
     }
 
-    /// Ends what an operator ordered to end, or what is past a deadline.
-    fn check_deadlines(&mut self, now: u64) {
+    /// Ends what an operator ordered to end, or whose identity has ended.
+    fn check_orders(&mut self, now: u64) {
         if self.deadline.is_some() {
             return;
         }
@@ -182,11 +192,24 @@ impl Session {
             self.end_by(Side::Gateway, deny, now);
         } else if self.expires.is_some_and(|at| now >= at) {
             self.end_by(Side::Gateway, Deny::TokenExpired, now);
-        } else if self.pong_is_overdue(now) || now >= self.idle_at() {
+        }
+    }
+
+    /// Ends or pings what is silent for too long. To be asked once the sockets were read: what was in them is no silence,
+    /// however late the worker came to it. Says whether there is something to send.
+    fn check_silence(&mut self, now: u64) -> bool {
+        if self.deadline.is_some() {
+            return false;
+        }
+        if self.pong_is_overdue(now) || now >= self.idle_at() {
             self.end_by(Side::Gateway, Deny::IdleTimeout, now);
-        } else if self.pinged.is_none() && now >= self.ping_at(now) {
+            return true;
+        }
+        let ping_is_due = self.pinged.is_none() && now >= self.ping_at(now);
+        if ping_is_due {
             self.ping(now);
         }
+        ping_is_due
     }
 
     fn idle_at(&self) -> u64 {
@@ -198,7 +221,7 @@ impl Session {
     fn ping_at(&self, now: u64) -> u64 {
         match self.route.terms.ping_interval {
             Some(interval) if self.up.is_reading() => self.up.heard().saturating_add(interval),
-            Some(interval) => self.up.waits_until().unwrap_or(now).saturating_add(interval),
+            Some(interval) => self.up.waits_until().unwrap_or(0).max(now).saturating_add(interval),
             None => u64::MAX,
         }
     }
@@ -221,15 +244,15 @@ impl Session {
 
     /// The next moment at which something has to happen by itself.
     fn due(&self, now: u64) -> u64 {
+        // A turn that has come and was not taken waits for the receiver, not for the clock.
+        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
         if let Some(deadline) = self.deadline {
-            return deadline;
+            return deadline.min(turn);
         }
         let ping = match self.pinged {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
             None => self.ping_at(now),
         };
-        // A turn that has come and was not taken waits for the receiver, not for the clock.
-        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
         self.idle_at().min(self.expires.unwrap_or(u64::MAX)).min(ping).min(turn)
     }
 
@@ -277,17 +300,23 @@ impl Future for Session {
             this.exit.register(cx.waker());
             this.registered = true;
         }
-        this.check_deadlines(now);
+        this.check_orders(now);
         this.pump(cx, now);
-        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for. So
-        // does one that got half a frame, behind which no Close can stand.
-        if (this.up.ignores_sender() || this.down.ends_in_a_frame()) && this.down.is_silent() {
+        if this.check_silence(now) {
+            this.pump(cx, now);
+        }
+        // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,
+        // for its Close can't be waited for, and one that got half a frame, behind which no Close can stand.
+        if (!this.up.awaits_close() || this.down.ends_in_a_frame()) && this.down.is_silent() {
             let _ = Pin::new(&mut this.client).poll_shutdown(cx);
         }
-        if (this.down.ignores_sender() || this.up.ends_in_a_frame()) && this.up.is_silent() {
+        if (!this.down.awaits_close() || this.up.ends_in_a_frame()) && this.up.is_silent() {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);
+        if let Some(end) = this.lost.filter(|_| late) {
+            this.exit.end(end);
+        }
         let over = late || (this.up.is_over() && this.down.is_over());
         if over && (this.poll_shutdown(cx).is_ready() || late) {
             return Poll::Ready(());
@@ -302,3 +331,6 @@ fn random_mask() -> [u8; 4] {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests;

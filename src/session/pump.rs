@@ -13,6 +13,9 @@ use super::frame::Violation;
 use super::judge::{Judge, Mode, Tally, Then};
 use crate::stream::Stream;
 
+/// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
+const TURN: usize = 16;
+
 /// What a session has to know of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -118,7 +121,7 @@ impl Pump {
     /// Whether the sender is read at present: no wait for its rate, no slow receiver.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        self.kept.is_empty() && self.waits_until().is_none()
+        self.sent == self.judged && self.waits_until().is_none()
     }
 
     /// Whether the receiver has been told of the end, or is about to be.
@@ -127,10 +130,10 @@ impl Pump {
         self.farewell != Farewell::NotYet
     }
 
-    /// Whether the sender broke the framing, so that its Close can't be found any more.
+    /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
     #[must_use]
-    pub fn ignores_sender(&self) -> bool {
-        self.sender == Sender::Ignored
+    pub fn awaits_close(&self) -> bool {
+        self.sender == Sender::Speaks
     }
 
     /// Whether the sender went away in the middle of a frame, after which no Close can stand.
@@ -148,7 +151,7 @@ impl Pump {
     /// Whether there is nothing left to do here.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.farewell == Farewell::Said && self.sender == Sender::Done && self.kept.is_empty() && !self.unflushed
+        self.sender == Sender::Done && self.is_silent()
     }
 
     /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
@@ -175,11 +178,13 @@ impl Pump {
         self.judge.awaits_pong()
     }
 
-    /// Nobody hears this direction any more: what waits is thrown away.
+    /// Nobody hears this direction any more: what waits for the receiver is thrown away. What waits for the judge stays,
+    /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
         self.farewell = Farewell::Said;
         self.unflushed = false;
-        self.keep_nothing();
+        self.sent = self.judged;
+        self.forget_sent();
     }
 
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
@@ -211,7 +216,7 @@ impl Pump {
         to: &mut Stream,
         wake: &mut Wake<'_>,
     ) -> Poll<Event> {
-        loop {
+        for _ in 0..TURN {
             match self.poll_send(cx, to) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::ReceiverLost),
@@ -235,10 +240,14 @@ impl Pump {
                 return Poll::Ready(event);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn mode(&self) -> Mode {
         match self.farewell {
+            // A frame of our own needs a boundary to be stopped at: in a dense stream every read ends in the midst of a frame.
+            Farewell::NotYet if self.insert.is_some() => Mode::ToBoundary,
             Farewell::NotYet => Mode::Open,
             Farewell::Due(_) => Mode::ToBoundary,
             Farewell::Said => Mode::Discard,
@@ -259,6 +268,12 @@ impl Pump {
             self.sent += written;
             self.unflushed = true;
         }
+        self.forget_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Once all that was judged is sent: keeps what is not judged.
+    fn forget_sent(&mut self) {
         if self.sent > 0 {
             self.kept.drain(..self.sent);
             self.sent = 0;
@@ -267,7 +282,6 @@ impl Pump {
                 self.keep_nothing();
             }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
@@ -275,7 +289,7 @@ impl Pump {
         if !self.judge.on_boundary() {
             return false;
         }
-        let frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
+        let mut frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
             Farewell::Due(close) => {
                 self.farewell = Farewell::Said;
                 self.insert = None;
@@ -288,7 +302,9 @@ impl Pump {
             }
         };
         self.judged = frame.len();
-        self.kept.splice(..0, frame);
+        frame.reserve_exact(self.kept.len());
+        frame.extend_from_slice(&self.kept);
+        self.kept = frame;
         true
     }
 
@@ -334,15 +350,18 @@ impl Pump {
         if self.sender == Sender::Ignored {
             return None;
         }
-        let mode = self.mode();
         let mut at = 0;
+        let mut receiver_lost = false;
         loop {
+            let mode = self.mode();
             let input = &wake.scratch[at..filled];
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
-                if self.forward(cx, to, &input[..pass]).is_err() {
-                    return Some(Event::ReceiverLost);
+                if self.forward(cx, to, input, pass).is_err() {
+                    // The sender may have said its Close behind this, or just here: that is found all the same.
+                    self.abandon_receiver();
+                    receiver_lost = true;
                 }
             }
             at += pass;
@@ -353,8 +372,9 @@ impl Pump {
                     // Behind our own Close nothing counts but the sender's: that is found by looking again.
                     self.look_again |= then == Then::Boundary && at < filled;
                     self.kept.extend_from_slice(&wake.scratch[at..filled]);
-                    return None;
+                    return receiver_lost.then_some(Event::ReceiverLost);
                 }
+                // These two end the session, whether or not the receiver is lost.
                 Then::Closed(code) => {
                     self.sender = Sender::Done;
                     self.farewell = Farewell::Said;
@@ -373,18 +393,22 @@ impl Pump {
         }
     }
 
-    /// Writes at once what the receiver takes, and keeps the rest.
-    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    /// Writes at once what the receiver takes of the first `pass` bytes of `input`, and keeps the rest of them.
+    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, input: &[u8], pass: usize) -> io::Result<()> {
         let mut at = 0;
-        while self.kept.is_empty() && at < bytes.len() {
-            match Pin::new(&mut *to).poll_write(cx, &bytes[at..])? {
+        while self.kept.is_empty() && at < pass {
+            match Pin::new(&mut *to).poll_write(cx, &input[at..pass])? {
                 Poll::Pending => break,
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(written) => at += written,
             }
             self.unflushed = true;
         }
-        self.kept.extend_from_slice(&bytes[at..]);
+        if self.kept.is_empty() && at < pass {
+            // All of the input that may have to be kept, at once: a growing buffer would take up to twice as much.
+            self.kept.reserve_exact(input.len() - at);
+        }
+        self.kept.extend_from_slice(&input[at..pass]);
         self.judged = self.kept.len();
         Ok(())
     }
@@ -395,3 +419,6 @@ impl Pump {
         self.judged = 0;
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

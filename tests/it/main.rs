@@ -24,3 +24,13 @@ mod rates;
 mod silence;
 // A reader that is slower than its writer.
 mod pressure;
+// What a live socket holds.
+mod slots;
+// The gateway's own end, and what is said of every other.
+mod ends;
+// The way in, and TLS.
+mod listener;
+// The binary itself, short of descriptors.
+mod descriptors;
+// What the code must not become.
+mod invariants;

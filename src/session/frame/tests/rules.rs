@@ -12,7 +12,10 @@ fn from_upstream(deflate: bool, max: u64, bytes: &[u8]) -> Result<Vec<Found>, &'
     }
 }
 
-const RULES: &[(&str, bool, &[u8], Result<(), &str>)] = &[
+/// The section, whether permessage-deflate was agreed on, the bytes, and what is said of them.
+type Row = (&'static str, bool, &'static [u8], Result<(), &'static str>);
+
+const RULES: &[Row] = &[
     // The opcodes.
     ("5.2", false, &[0x80 | 3, 0], Err("a reserved opcode")),
     ("5.2", false, &[0x80 | 7, 0], Err("a reserved opcode")),

@@ -1,0 +1,20 @@
+//! Sessions between two local sockets: what arrives, how they end, and that they rest in between.
+
+mod any;
+mod ends;
+mod rest;
+pub(super) mod rig;
+
+use super::*;
+use crate::config::OnExcess;
+use crate::deny::Direction::{ToClient, ToUpstream};
+use crate::policy::bucket::Limit;
+use crate::policy::route::{MessageLimit, Terms};
+use crate::session::frame::tests::wire::{self, Wire};
+use rig::{LONG, Rig, TERMS, run};
+
+/// Messages are spaced at this rate.
+fn delayed(rate: &str) -> Option<Arc<MessageLimit>> {
+    let limit = Limit { rate: rate.parse().unwrap(), burst: u64::MAX, delay: 0 };
+    Some(Arc::new(MessageLimit { limit, on_excess: OnExcess::Delay }))
+}
