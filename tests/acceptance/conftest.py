@@ -57,8 +57,9 @@ def chat():
         yield chat
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    # For one file only: while it lives, its event loop is the thread's, and other tests want one of their own.
     with chromium() as browser:
         yield browser
 
