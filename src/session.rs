@@ -24,7 +24,6 @@ use crate::deny::{Deny, Direction, Side};
 use crate::policy::route::Route;
 use crate::stream::Stream;
 use exit::{End, Exit};
-use frame::Control;
 use judge::Judge;
 use pump::{Event, Pump, Wake};
 
@@ -237,7 +236,7 @@ impl Session {
 
     fn ping(&mut self, now: u64) {
         let payload = self.exit.id().to_be_bytes();
-        self.down.insert(frame::control(Control::Ping, &payload, None));
+        self.down.ping_receiver(payload);
         self.up.expect_pong(payload);
         self.pinged = Some(now);
     }
