@@ -27,8 +27,9 @@ unit: ## Run the Rust tests
 	then set -x; cargo nextest run --workspace --locked; \
 	else set -x; cargo test --workspace --locked; fi
 
+# Of the whole workspace, so that what the Rust tests built is used again.
 binary:
-	cargo build --locked --bin wsgate
+	cargo build --workspace --locked --bin wsgate
 	@install -D $(CARGO_TARGET_DIR)/debug/wsgate $(WSGATE)
 
 acceptance: setup binary ## Run the tests with real clients, backends, browser and Prometheus; ARGS="-k chat" chooses some

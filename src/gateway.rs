@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -138,26 +138,49 @@ impl Gateway {
         let drain_timeout = loaded.drain_timeout;
         let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
-        for index in 0..workers {
-            let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
-            let shared = gateway.shared.clone();
-            gateway.spawn(&format!("worker-{index}"), move |runtime| work(&runtime, shared, index, mine))?;
+        let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
+        if started.is_err() {
+            gateway.stop();
         }
-        let shared = gateway.shared.clone();
-        gateway.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin, drain_timeout))?;
-        Ok(gateway)
+        started.map(|()| gateway)
     }
 
+    fn spawn_all(
+        &mut self,
+        mut sockets: Vec<Vec<StdListener>>,
+        workers: usize,
+        admin: Option<StdListener>,
+        drain_timeout: Duration,
+    ) -> io::Result<()> {
+        // First, since the workers let clients in, and clients take descriptors.
+        let shared = self.shared.clone();
+        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin, drain_timeout))?;
+        for index in 0..workers {
+            let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
+            let shared = self.shared.clone();
+            self.spawn(&format!("worker-{index}"), move |runtime| work(&runtime, shared, index, mine))?;
+        }
+        Ok(())
+    }
+
+    /// Returns once the thread has its runtime, or says why it has none.
     fn spawn(&mut self, name: &str, run: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || match Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())
-        {
-            Ok(runtime) => run(runtime),
-            Err(error) => tracing::error!(%error, "a thread has no runtime"),
+        let (told, built) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let error = runtime.as_ref().err().map(|error| io::Error::new(error.kind(), error.to_string()));
+            // Who started the thread waits for this.
+            let _ = told.send(error);
+            if let Ok(runtime) = runtime {
+                run(runtime);
+            }
         })?;
         self.threads.push(thread);
-        Ok(())
+        match built.recv() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(_) => Err(io::Error::other(format!("the thread {name} failed"))),
+        }
     }
 
     /// What its threads share, for whoever wants to look.

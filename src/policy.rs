@@ -155,7 +155,8 @@ impl Policy {
     ) -> Result<Admission, Denial> {
         if let Some(origins) = &route.origins {
             let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
-            origins.check(origin).map_err(|deny| Denial::new(deny, "not on the route's list"))?;
+            let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
+            origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, dry_run_refusal)?;
         let identity = check_token(route, ask, now)?;

@@ -24,7 +24,6 @@ use crate::deny::{Deny, Direction, Side};
 use crate::policy::route::Route;
 use crate::stream::Stream;
 use exit::{End, Exit};
-use frame::Control;
 use judge::Judge;
 use pump::{Event, Pump, Wake};
 
@@ -160,7 +159,9 @@ impl Session {
                 }
             }
             Side::Upstream => {
-                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code: None }, now);
+                // In the middle of a frame no Close can be said.
+                let code = Deny::UpstreamLost.row().close.filter(|_| !self.down.ends_in_a_frame());
+                self.note_end(End { side: sender, reason: Some(Deny::UpstreamLost), code }, now);
                 self.up.abandon_receiver();
                 self.down.say_farewell(self.exit.close_frame(None));
             }
@@ -235,7 +236,7 @@ impl Session {
 
     fn ping(&mut self, now: u64) {
         let payload = self.exit.id().to_be_bytes();
-        self.down.insert(frame::control(Control::Ping, &payload, None));
+        self.down.ping_receiver(payload);
         self.up.expect_pong(payload);
         self.pinged = Some(now);
     }
@@ -260,7 +261,7 @@ impl Session {
         loop {
             let due = self.due(now);
             match &mut self.timer {
-                Some(timer) if self.timer_at <= due && !timer.is_elapsed() => return,
+                Some(timer) if now < self.timer_at && self.timer_at <= due && !timer.is_elapsed() => return,
                 _ => {}
             }
             let mut timer = Box::pin(sleep_until(self.exit.instant(due).into()));
@@ -303,12 +304,12 @@ impl Future for Session {
         if this.check_silence(now) {
             this.pump(cx, now);
         }
-        // A peer whose framing is broken gets the end of the stream behind our Close, for its own can't be waited for. So
-        // does one that got half a frame, behind which no Close can stand.
-        if (this.up.ignores_sender() || this.down.ends_in_a_frame()) && this.down.is_silent() {
+        // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,
+        // for its Close can't be waited for, and one that got half a frame, behind which no Close can stand.
+        if (!this.up.awaits_close() || this.down.ends_in_a_frame()) && this.down.is_silent() {
             let _ = Pin::new(&mut this.client).poll_shutdown(cx);
         }
-        if (this.down.ignores_sender() || this.up.ends_in_a_frame()) && this.up.is_silent() {
+        if (!this.down.awaits_close() || this.up.ends_in_a_frame()) && this.up.is_silent() {
             let _ = Pin::new(&mut this.upstream).poll_shutdown(cx);
         }
         let late = this.deadline.is_some_and(|deadline| now >= deadline);

@@ -1,6 +1,7 @@
 //! The upstream's half of the handshake: connect, ask, and check its 101 whole. Until that is good, no byte of the client's
 //! stream goes there.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -66,24 +68,43 @@ const fn refused(why: &'static str) -> Denial {
 }
 
 async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<Stream, Denial> {
-    let failed = |why| move |_| Denial::new(Deny::UpstreamConnect, why);
+    let failed = |error: io::Error| Denial::new(Deny::UpstreamConnect, why(&error));
     let (host, port) = match transport {
         Transport::Unix(path) => {
-            return UnixStream::connect(path)
-                .await
-                .map(Stream::Unix)
-                .map_err(failed("the socket can't be connected to"));
+            return UnixStream::connect(path).await.map(Stream::Unix).map_err(failed);
         }
         Transport::Tcp { host, port, .. } => (host, *port),
     };
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed("the address can't be connected to"))?;
+    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
     // A frame is never held back for the next one; an error here would show at the first write too.
     let _ = tcp.set_nodelay(true);
     let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
     let name = tls::server_name(host).ok_or(Denial::new(Deny::UpstreamConnect, "its host can't be a certificate's"))?;
     let limited = tls.connect_with(name, tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
-    let stream = limited.await.map_err(failed("TLS failed, or its certificate is not to be trusted"))?;
+    let stream = limited.await.map_err(failed)?;
     Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+}
+
+/// What an operator has to look for, in words that are ours: an error's own may hold what an upstream chose.
+fn why(error: &io::Error) -> &'static str {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return match tls {
+            rustls::Error::InvalidCertificate(_) => "its certificate is not to be trusted",
+            _ => "TLS failed",
+        };
+    }
+    if [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error()) {
+        return "the gateway has no file descriptor left";
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::NotFound => "there is no such socket",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::TimedOut => "the connection timed out",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was reset",
+        _ => "its name has no address, or it can't be connected to",
+    }
 }
 
 /// One request and its answer; the socket is given back with what came behind a 101.
@@ -93,7 +114,8 @@ async fn exchange(
     max_head: usize,
 ) -> Result<(Response<Incoming>, Option<Stream>, Bytes), Denial> {
     let failed = |_| refused("its answer is not HTTP, or its connection ended");
-    let builder = { http1::Builder::new().max_buf_size(max_head).to_owned() };
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(max_head);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let mut connection = Box::pin(connection.without_shutdown());
     let mut answer = std::pin::pin!(sender.send_request(request));

@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 
-use super::run::{log_to_stderr, until_stopped};
+use super::run::{Signals, log_to_stderr};
 use super::{Failure, print};
 use crate::access_log::Format;
 use crate::admin;
@@ -67,6 +67,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let folder = Folder::make(clock.now())?;
     let loaded = load::text(&text, "demo.toml", folder.path(), &|_| None)
         .map_err(|report| Failure::CouldNotRun(format!("the demo's own config is wrong, which is a bug\n{report}")))?;
+    let signals = Signals::listen()?;
     let gateway = Gateway::start(loaded, clock.clone(), Format::Text, io::stdout())?;
     let [plain, tls] = gateway.addresses[..] else {
         return Err(Failure::CouldNotRun("the demo's config has two listeners, and its gateway has not".to_owned()));
@@ -75,7 +76,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let signer = Signer::new(folder.secret(), clock).map_err(Failure::CouldNotRun)?;
     print(&words::welcome(&places, &folder, &signer).map_err(Failure::CouldNotRun)?)?;
     let house = keep_house(page::Page::new(places, signer, gateway.shared().clone()), page, upstream)?;
-    until_stopped(gateway)?;
+    signals.until_stopped(gateway)?;
     house.join().map_err(|_| Failure::CouldNotRun("the demo's page or its upstream failed".to_owned()))
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
@@ -26,6 +27,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     raise_descriptor_limit(loaded.policy.total.limit());
     let format = format(loaded.access_log);
     let workers = loaded.workers();
+    let signals = Signals::listen()?;
     let gateway = Gateway::start(loaded, Clock::system(), format, io::stdout())?;
     for address in &gateway.addresses {
         tracing::info!(%address, workers, "listening");
@@ -33,34 +35,50 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     if let Some(address) = gateway.admin_address {
         tracing::info!(%address, "admin: /metrics /healthz /readyz /connections");
     }
-    until_stopped(gateway)
+    signals.until_stopped(gateway)
 }
 
-/// Serves until a signal drains it, or a second one ends it, and everything is written down.
-pub(super) fn until_stopped(gateway: Gateway) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut int = signal(SignalKind::interrupt())?;
-        let mut phase = gateway.shared().phase.subscribe();
-        let mut signals = 0;
-        loop {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return Ok::<(), io::Error>(()),
+/// The signals that end a gateway. Made before it starts: what this takes, clients may have used up later.
+pub(super) struct Signals {
+    runtime: Runtime,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From here on the signals are ours.
+    pub(super) fn listen() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(inside);
+        Ok(Self { runtime, term, int })
+    }
+
+    /// Serves until a signal drains the gateway, or a second one ends it, and everything is written down.
+    pub(super) fn until_stopped(self, gateway: Gateway) -> Result<(), Failure> {
+        let Self { runtime, mut term, mut int } = self;
+        runtime.block_on(async {
+            let mut phase = gateway.shared().phase.subscribe();
+            let mut signals = 0;
+            loop {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                    _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
+                }
+                signals += 1;
+                if signals == 1 {
+                    tracing::info!("draining; a second signal ends at once");
+                    gateway.drain();
+                } else {
+                    gateway.stop();
+                }
             }
-            signals += 1;
-            if signals == 1 {
-                tracing::info!("draining; a second signal ends at once");
-                gateway.drain();
-            } else {
-                gateway.stop();
-            }
-        }
-    })?;
-    gateway.join()?;
-    Ok(())
+        });
+        gateway.join()?;
+        Ok(())
+    }
 }
 
 /// Says on standard error what is no traffic: `RUST_LOG` chooses how much.

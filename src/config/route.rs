@@ -101,7 +101,7 @@ pub struct Handshakes {
     /// The whole burst is let in at once; nobody waits.
     #[serde(default)]
     pub nodelay: bool,
-    /// Counted and logged, never refused.
+    /// Counted, never refused.
     #[serde(default)]
     pub dry_run: bool,
     /// The status of a refusal.

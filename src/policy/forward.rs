@@ -43,14 +43,12 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     let mut headers = client.clone();
     remove_hop_by_hop(&mut headers);
     let mut target = path_and_query.to_owned();
-    if let Some(rule) = &route.token {
-        if !rule.forward {
-            target = strip::strip(&rule.from, &mut headers, path_and_query);
-        }
-        strip::remove_lookalikes(&mut headers, &rule.subject_header);
-        if let Some(subject) = caller.subject.and_then(|subject| HeaderValue::try_from(escape(subject)).ok()) {
-            headers.insert(rule.subject_header.clone(), subject);
-        }
+    if let Some(rule) = route.token.as_ref().filter(|rule| !rule.forward) {
+        target = strip::strip(&rule.from, &mut headers, path_and_query);
+    }
+    strip::remove_lookalikes(&mut headers, &route.subject_header);
+    if let Some(subject) = caller.subject.and_then(|subject| HeaderValue::try_from(escape(subject)).ok()) {
+        headers.insert(route.subject_header.clone(), subject);
     }
     set_forwarded(&mut headers, client.get(header::HOST), caller);
     if let Some(host) = &route.target.host_header {
@@ -188,3 +186,6 @@ fn escape(subject: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests;

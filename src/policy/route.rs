@@ -28,6 +28,9 @@ pub struct Route {
     pub pass_upstream_errors: bool,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
+    /// backend that believes it may stand behind both.
+    pub subject_header: HeaderName,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
     /// The rate of handshakes.
@@ -49,8 +52,6 @@ pub struct TokenRule {
     pub forward: bool,
     /// The status of a refusal: 403, or 401.
     pub status: u16,
-    /// The header in which the upstream gets the subject.
-    pub subject_header: HeaderName,
 }
 
 /// A rate of handshakes by client address.

@@ -53,7 +53,7 @@ pub struct Live {
     pub messages: [Counter; 2],
     /// Bytes, likewise.
     pub bytes: [Counter; 2],
-    /// The session's task, which has one waker all its life.
+    /// The session's task, which has one waker all its life; it stays here, since there may be more than one wake.
     waker: OnceLock<Waker>,
     /// One more than the index of the reason; 0 is no order.
     order: AtomicU8,
@@ -95,11 +95,11 @@ impl Live {
         Deny::ALL.get(usize::from(at)).copied()
     }
 
-    /// Says who is to be woken by an order. To be called once, before the first look at [`Live::ordered`].
+    /// Whom to wake: said once, by the session, before it first looks at [`Live::ordered`].
     pub fn register(&self, waker: &Waker) {
-        // A second waker would be the same task's.
+        // A second one could only be the same.
         let _ = self.waker.set(waker.clone());
-        // With the fence in `wake`: either the session sees the order, or who orders sees the waker.
+        // Either the session sees an order, or who gave it sees the waker; see `wake`.
         fence(Ordering::SeqCst);
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frame::Violation;
+use super::frame::{self, Control, Violation};
 use super::judge::{Judge, Mode, Tally, Then};
 use crate::stream::Stream;
 
@@ -83,8 +83,8 @@ pub struct Pump {
     unflushed: bool,
     farewell: Farewell,
     sender: Sender,
-    /// A control frame of our own, other than a Close.
-    insert: Option<Vec<u8>>,
+    /// What a ping of our own to the receiver will hold.
+    ping: Option<[u8; 8]>,
     heard: u64,
 }
 
@@ -101,7 +101,7 @@ impl Pump {
             unflushed: false,
             farewell: Farewell::NotYet,
             sender: Sender::Speaks,
-            insert: None,
+            ping: None,
             heard: now,
         }
     }
@@ -130,10 +130,10 @@ impl Pump {
         self.farewell != Farewell::NotYet
     }
 
-    /// Whether the sender broke the framing, so that its Close can't be found any more.
+    /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
     #[must_use]
-    pub fn ignores_sender(&self) -> bool {
-        self.sender == Sender::Ignored
+    pub fn awaits_close(&self) -> bool {
+        self.sender == Sender::Speaks
     }
 
     /// Whether the sender went away in the middle of a frame, after which no Close can stand.
@@ -162,9 +162,9 @@ impl Pump {
         }
     }
 
-    /// Puts a control frame of our own into the stream, on the next boundary.
-    pub fn insert(&mut self, frame: Vec<u8>) {
-        self.insert = Some(frame);
+    /// Pings the receiver, which is a client, on the next boundary.
+    pub fn ping_receiver(&mut self, payload: [u8; 8]) {
+        self.ping = Some(payload);
     }
 
     /// A ping with this payload is on its way to the sender: its pong is not passed on.
@@ -247,7 +247,7 @@ impl Pump {
     fn mode(&self) -> Mode {
         match self.farewell {
             // A frame of our own needs a boundary to be stopped at: in a dense stream every read ends in the midst of a frame.
-            Farewell::NotYet if self.insert.is_some() => Mode::ToBoundary,
+            Farewell::NotYet if self.ping.is_some() => Mode::ToBoundary,
             Farewell::NotYet => Mode::Open,
             Farewell::Due(_) => Mode::ToBoundary,
             Farewell::Said => Mode::Discard,
@@ -289,18 +289,16 @@ impl Pump {
         if !self.judge.on_boundary() {
             return false;
         }
-        let mut frame = match std::mem::replace(&mut self.farewell, Farewell::NotYet) {
-            Farewell::Due(close) => {
+        let mut frame = match (&mut self.farewell, self.ping) {
+            (Farewell::Due(close), _) => {
+                let close = std::mem::take(close);
                 self.farewell = Farewell::Said;
-                self.insert = None;
                 close
             }
-            said_or_not => {
-                self.farewell = said_or_not;
-                let Some(frame) = self.insert.take_if(|_| self.farewell == Farewell::NotYet) else { return false };
-                frame
-            }
+            (Farewell::NotYet, Some(payload)) => frame::control(Control::Ping, &payload, None),
+            (Farewell::NotYet, None) | (Farewell::Said, _) => return false,
         };
+        self.ping = None;
         self.judged = frame.len();
         frame.reserve_exact(self.kept.len());
         frame.extend_from_slice(&self.kept);
@@ -334,8 +332,9 @@ impl Pump {
                 return Poll::Ready(None);
             }
             filled += buf.filled().len();
-            self.heard = wake.now;
         }
+        // Also of bytes that waited here for their turn: while they did, their sender was not idle.
+        self.heard = wake.now;
         self.look_again = false;
         if held > 0 {
             wake.scratch[..held].copy_from_slice(&self.kept[..held]);

@@ -9,6 +9,7 @@ import pytest
 pytest.register_assert_rewrite("parts")
 
 from parts.child import Child, wait_until  # noqa: E402
+from parts.pages import chromium  # noqa: E402
 from parts.tls import Authority  # noqa: E402
 from parts.tokens import Keys  # noqa: E402
 from parts.upstreams import Chat  # noqa: E402
@@ -54,3 +55,17 @@ def authority(tmp_path_factory):
 def chat():
     with Chat() as chat:
         yield chat
+
+
+@pytest.fixture(scope="module")
+def browser():
+    # For one file only: while it lives, its event loop is the thread's, and other tests want one of their own.
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser):
+    """A page with a memory of its own."""
+    with browser.new_context() as context:
+        yield context.new_page()

@@ -4,29 +4,13 @@ import functools
 import http.server
 import json
 import pathlib
-import shutil
 import threading
 import time
 
-import playwright.sync_api
 import pytest
 
 from parts.gateway import Gateway
 from parts.tokens import SECRET, by_pyjwt, claims
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    # It is to speak with this machine alone.
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-proxy-server",
-    # An exception by page would come after a first handshake that fails, and that is counted.
-    "--ignore-certificate-errors",
-]
-
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
@@ -67,21 +51,6 @@ origins = ["http://127.0.0.1:{site}"]
 """
     with Gateway(tmp_path_factory.mktemp("browser"), config, env={"JWT_SECRET": SECRET}) as gateway:
         yield gateway
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    context = browser.new_context()
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from parts.child import Child, PATIENCE
-from parts.client import open_chat
+from parts.client import talk_over_tls
 from parts.gateway import Gateway
 from parts.tokens import SECRET, by_pyjwt, claims
 from parts.wire import KEY, head
@@ -77,11 +77,10 @@ def test_python_verifies_the_host_and_chats(gateway, authority, keys, version):
     context = ssl.create_default_context(cafile=authority.file)
     context.minimum_version = context.maximum_version = version
     url = f"wss://a.second.example.com:{gateway.ports[0]}/rooms/tls"
-    with open_chat(url, by_pyjwt(keys, "HS256", claims()), ssl=context, address=("127.0.0.1", gateway.ports[0])) as connection:
-        assert connection.socket.version() == version.name.replace("_", ".")
-        assert "joined" in connection.recv(timeout=PATIENCE)
-        connection.send("x" * 200_000)
-        assert len(connection.recv(timeout=PATIENCE)) > 200_000
+    token = by_pyjwt(keys, "HS256", claims())
+    agreed, [joined, long] = talk_over_tls(url, context, gateway.ports[0], ["x" * 200_000], token)
+    assert agreed == version.name.replace("_", ".")
+    assert "joined" in joined and "x" * 200_000 in long
 
 
 def test_a_client_that_trusts_nobody_is_counted_as_a_bad_handshake(gateway):

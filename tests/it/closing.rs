@@ -130,6 +130,25 @@ async fn a_session_ends_with_its_token_plus_leeway_with_4001_on_both_sides() {
 }
 
 #[tokio::test]
+async fn a_side_that_has_answered_its_close_is_let_go_before_the_other_has() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), &format!("jwt = \"main\"\n{PATIENT}"));
+    for client_first in [true, false] {
+        let (mut client, mut upstream) = with_token(&gate, &backend).await;
+        gate.advance(66 * SECOND);
+        let (first, second) = if client_first { (&mut client, &mut upstream) } else { (&mut upstream, &mut client) };
+        first.frame().await;
+        first.say(&Frame::close(4001, "")).await;
+        first.ended().await;
+        assert_eq!(second.frame().await.as_close(), (4001, "token_expired"));
+        second.say(&Frame::close(4001, "")).await;
+        second.ended().await;
+        gate.ended("gateway", "token_expired").await;
+    }
+    gate.finish().await;
+}
+
+#[tokio::test]
 async fn a_message_under_way_at_the_token_s_end_arrives_whole_before_the_close() {
     let backend = Backend::new().await;
     let mut gate = Gate::new(&backend.url(), &format!("jwt = \"main\"\n{PATIENT}"));

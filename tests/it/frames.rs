@@ -41,6 +41,8 @@ async fn a_bad_frame_ends_the_session_with_1002_on_both_sides_and_does_not_pass(
     for from_client in [true, false] {
         let mut gate = Gate::new(&backend.url(), PATIENT);
         let side = if from_client { "client" } else { "upstream" };
+        let sample = format!("wsgate_sessions_ended_total{{route=\"ws\",side=\"{side}\",reason=\"bad_frame\"}}");
+        assert_eq!(gate.count(&sample), 0.0, "it stands there at zero");
         let table = bad(from_client);
         let walked = table.len();
         for (what, bytes) in table {
@@ -62,7 +64,6 @@ async fn a_bad_frame_ends_the_session_with_1002_on_both_sides_and_does_not_pass(
             let line = gate.ended(side, "bad_frame").await;
             assert_eq!(line["close_code"], json!(1002), "{what}");
         }
-        let sample = format!("wsgate_sessions_ended_total{{route=\"ws\",side=\"{side}\",reason=\"bad_frame\"}}");
         assert_eq!(gate.count(&sample), walked as f64);
         gate.finish().await;
     }

@@ -18,3 +18,19 @@ mod limits;
 mod closing;
 // What may stand in its stream.
 mod frames;
+// How much a client may say.
+mod rates;
+// How long both may say nothing.
+mod silence;
+// A reader that is slower than its writer.
+mod pressure;
+// What a live socket holds.
+mod slots;
+// The gateway's own end, and what is said of every other.
+mod ends;
+// The way in, and TLS.
+mod listener;
+// The binary itself, short of descriptors.
+mod descriptors;
+// What the code must not become.
+mod invariants;

@@ -197,7 +197,7 @@ function hint() {
     at("hint").replaceChildren(`The token is made when you connect and holds for ${state.setup.short_seconds} seconds: `,
       "then the session ends with 4001, whatever it was doing.");
   } else {
-    at("hint").replaceChildren("Each route takes 3 sessions of this page's subject, and 2 handshakes a second, 5 at once.");
+    at("hint").replaceChildren("Each route takes 3 sessions of this page's subject, and 2 handshakes a second with a burst of 5.");
   }
 }
 
@@ -239,8 +239,14 @@ function show(status) {
   for (const name of ["sessions", "admitted", "messages_to_upstream", "messages_to_client", "delayed", "dropped"]) {
     at(`count-${name}`).textContent = status[name];
   }
+  live(status.connections);
   tally("refused", status.refused, (one) => one.reason);
   tally("ended", status.ended, (one) => (one.reason === "closed" ? `closed by ${one.side}` : one.reason));
+}
+
+function live(connections) {
+  at("live").replaceChildren(...connections.map((one) => element("li", "", element("span", "", `${one.route} ${one.subject ?? ""}`),
+    bold(`${one.messages_to_upstream}↑ ${one.messages_to_client}↓`))));
 }
 
 function tally(id, list, name) {

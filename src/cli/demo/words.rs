@@ -22,8 +22,8 @@ wsgate demo: an echo server with the gateway before it, on this machine alone
   TLS       wss://{tls}/ws
   admin     {admin}         /metrics  /connections  /healthz  /readyz
 
-  /ws takes 5 messages a second and 10 at once, then closes with 4029; /ws/delay waits, /ws/drop drops.
-  Each takes 2 handshakes a second and 5 at once from an address, 3 sessions of one subject, 64 KiB a message.
+  /ws takes 5 messages a second and a burst of 10, then closes with 4029; /ws/delay waits, /ws/drop drops.
+  Each takes 2 handshakes a second from an address and a burst of 5, 3 sessions of a subject, 64 KiB a message.
 
 To paste into another terminal:
 

@@ -67,6 +67,7 @@ fn one(
     let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
+    let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
@@ -81,6 +82,7 @@ fn one(
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
+        subject_header: subject_header?,
         origins,
         handshakes,
         caps,
@@ -126,15 +128,6 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
     let name = typed.jwt.as_ref()?;
-    let Ok(subject_header) = HeaderName::try_from(typed.subject_header.as_str()) else {
-        let message = format!("`{}` is no header name", typed.subject_header);
-        found.wrong(format!("{at}.subject_header"), message, "letters, digits and `-`, as X-Auth-Subject");
-        return None;
-    };
-    if is_reserved(&subject_header) {
-        let message = format!("`{subject_header}` means something else already");
-        found.wrong(format!("{at}.subject_header"), message, "a name of your own, as X-Auth-Subject");
-    }
     if typed.token_from.is_empty() {
         found.wrong(
             format!("{at}.token_from"),
@@ -163,8 +156,20 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
         from: typed.token_from.clone(),
         forward: typed.forward_token,
         status: verifier.1,
-        subject_header,
     })
+}
+
+fn subject_header(typed: &config::Route, at: &str, found: &mut Findings) -> Option<HeaderName> {
+    let at = format!("{at}.subject_header");
+    let Ok(name) = HeaderName::try_from(typed.subject_header.as_str()) else {
+        let message = format!("`{}` is no header name", typed.subject_header);
+        found.wrong(at, message, "letters, digits and `-`, as X-Auth-Subject");
+        return None;
+    };
+    if is_reserved(&name) {
+        found.wrong(at, format!("`{name}` means something else already"), "a name of your own, as X-Auth-Subject");
+    }
+    Some(name)
 }
 
 /// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
@@ -195,11 +200,11 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
                     "add `origins`, or remove it",
                 );
             }
-            found.warn(
-                at,
-                "no Origin is looked at: a page anywhere can connect with its visitor's cookies",
-                "add `origins`, or say `origins = \"any\"`",
-            );
+            // A token that no browser adds by itself keeps strange pages out; a cookie was refused above.
+            if typed.jwt.is_none() {
+                let message = "no Origin is looked at: a page anywhere can connect with its visitor's cookies";
+                found.warn(at, message, "add `origins`, or say `origins = \"any\"`");
+            }
             None
         }
         Some(TypedOrigins::Any) => Some(Origins::Any),

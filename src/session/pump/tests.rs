@@ -197,7 +197,7 @@ fn a_ping_that_waits_is_forgotten_for_a_close() {
         let mut rig = Rig::new(4096);
         rig.sender.send(&text(100)[..50]);
         rig.drain().await;
-        rig.pump.insert(vec![0x89, 0]);
+        rig.pump.ping_receiver([7; 8]);
         rig.pump.say_farewell(CLOSE.to_vec());
         rig.sender.send(&text(100)[50..]);
         rig.drain().await;

@@ -1,5 +1,8 @@
 """Python `websockets` as the client."""
 
+import asyncio
+
+import websockets.asyncio.client
 import websockets.exceptions
 import websockets.sync.client
 
@@ -13,6 +16,25 @@ def open_chat(url, token=None, headers=None, **more):
         headers["Authorization"] = f"Bearer {token}"
     more = {"proxy": None, "open_timeout": PATIENCE, "close_timeout": PATIENCE, "max_size": None, **more}
     return websockets.sync.client.connect(url, additional_headers=headers, **more)
+
+
+def talk_over_tls(url, context, port, messages, token=None):
+    """The TLS version, and what came first and after each message. Whatever host the URL names is looked for here.
+
+    On one thread: until Python 3.13 a TLS socket may not be read in one thread while another writes to it, and that is
+    what the other client does."""
+
+    async def talk():
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        where = {"ssl": context, "host": "127.0.0.1", "port": port, "proxy": None, "open_timeout": PATIENCE}
+        async with websockets.asyncio.client.connect(url, additional_headers=headers, max_size=None, **where) as connection:
+            heard = [await connection.recv()]
+            for message in messages:
+                await connection.send(message)
+                heard.append(await connection.recv())
+            return connection.transport.get_extra_info("ssl_object").version(), heard
+
+    return asyncio.run(asyncio.wait_for(talk(), 2 * PATIENCE))
 
 
 def refusal(url, token=None, **more):

@@ -1,6 +1,7 @@
 //! A gateway of a test's own. It has to be ended with [`Gate::finish`] or [`Gate::drain`], which see to it that everything
 //! was given back, and that every end has exactly one line and one count.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use wsgate::gateway::{Gateway, Shared};
 use wsgate::load;
 use wsgate::now::Clock;
 use wsgate::policy::token::mint;
+use wsgate::session::live::Id;
 use wsgate::stream::Stream;
 
 use super::lines::{Lines, lines};
@@ -168,13 +170,20 @@ impl Gate {
 
     /// The same with a request of one's own.
     pub async fn session_of(&self, backend: &Backend, ask: &Ask) -> (Peer, Peer) {
+        let before = self.ids();
         let mut client = self.asking(ask).await;
         let mut upstream = backend.accept().await;
         let request = upstream.head().await;
         upstream.send(request.switch("")).await;
         let answer = client.head().await;
         assert_eq!(answer.status(), 101, "{answer:?}");
+        // The 101 is out a moment before the session begins, and a test may move the clock in between.
+        until("the session to begin", || !self.ids().is_subset(&before)).await;
         (client, upstream)
+    }
+
+    fn ids(&self) -> BTreeSet<Id> {
+        self.shared().books.sessions.all().iter().map(|live| live.id).collect()
     }
 
     /// A client that nobody here wrote.

@@ -172,13 +172,6 @@ impl Peer {
             Stream::Unix(_) => panic!("a local socket has no RST"),
         }
     }
-
-    /// Keeps the receive buffer small, so that a test need not send megabytes to fill it.
-    pub fn reads_little(&self) {
-        if let Stream::Tcp(tcp) = &self.stream {
-            SockRef::from(tcp).set_recv_buffer_size(16 * 1024).unwrap();
-        }
-    }
 }
 
 fn parse(text: &str) -> Head {

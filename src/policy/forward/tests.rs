@@ -1,0 +1,130 @@
+use std::path::Path;
+
+use super::*;
+
+/// The headers and the target that an upstream of a route with these lines gets.
+fn sent(route: &str, caller: Caller<'_>, headers: &[(&str, &str)]) -> (HeaderMap, String) {
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[jwt.a]\nalgorithms = [\"HS256\"]\nsecret = \"env:S\"\n\
+         [[route]]\npath = \"/ws\"\nupstream = \"http://127.0.0.1:1/app\"\norigins = \"any\"\n{route}\n"
+    );
+    let loaded = crate::load::text(&text, "test", Path::new("."), &|_| Some("s".repeat(32))).unwrap();
+    let mut client = HeaderMap::new();
+    for (name, value) in headers {
+        client.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+    }
+    request(&loaded.policy.routes[0], &client, "/ws/1?access_token=t&x=1", &caller)
+}
+
+fn caller(peer: &str) -> Caller<'static> {
+    Caller { peer: peer.parse().unwrap(), trusted: false, secure: true, subject: None }
+}
+
+fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+#[test]
+fn a_subject_that_a_client_made_up_is_removed_on_a_route_without_a_token_too() {
+    let spoofed =
+        [("X-Auth-Subject", "root"), ("x_auth_subject", "root"), ("X-Auth_Subject", "root"), ("x-other", "1")];
+    for route in ["", "jwt = \"a\""] {
+        let (headers, _) = sent(route, caller("192.0.2.1"), &spoofed);
+        assert!(!headers.values().any(|value| value == "root"), "{route:?}: {headers:?}");
+        assert_eq!(all(&headers, "x-other"), ["1"]);
+    }
+}
+
+#[test]
+fn a_subject_goes_up_so_that_no_two_look_alike() {
+    for (subject, header) in [("alice", "alice"), ("al ice", "al%20ice"), ("al%20ice", "al%2520ice"), ("ж", "%D0%B6")]
+    {
+        let named = Caller { subject: Some(subject), ..caller("192.0.2.1") };
+        let (headers, _) = sent("jwt = \"a\"\nsubject_header = \"X-User\"", named, &[("x-user", "root")]);
+        assert_eq!(all(&headers, "x-user"), [header]);
+    }
+}
+
+#[test]
+fn what_concerns_one_connection_does_not_travel_on() {
+    let hop = [
+        ("connection", "keep-alive, Upgrade, X-Secret-Hop"),
+        ("upgrade", "websocket"),
+        ("keep-alive", "5"),
+        ("proxy-authorization", "Basic eA=="),
+        ("te", "trailers"),
+        ("x-secret-hop", "1"),
+        ("content-length", "0"),
+        ("cookie", "a=b"),
+    ];
+    let (headers, target) = sent("", caller("192.0.2.1"), &hop);
+    for gone in ["keep-alive", "proxy-authorization", "te", "x-secret-hop", "content-length"] {
+        assert!(!headers.contains_key(gone), "{gone}");
+    }
+    assert_eq!(all(&headers, "connection"), ["Upgrade"]);
+    assert_eq!(all(&headers, "upgrade"), ["websocket"]);
+    assert_eq!(all(&headers, "cookie"), ["a=b"]);
+    assert_eq!(target, "/app/1?access_token=t&x=1", "without a token rule the query is the application's own");
+}
+
+#[test]
+fn a_token_leaves_the_query_unless_it_is_forwarded() {
+    let rule = "jwt = \"a\"\ntoken_from = [\"query:access_token\"]";
+    assert_eq!(sent(rule, caller("192.0.2.1"), &[]).1, "/app/1?x=1");
+    let forwarded = format!("{rule}\nforward_token = true");
+    assert_eq!(sent(&forwarded, caller("192.0.2.1"), &[]).1, "/app/1?access_token=t&x=1");
+}
+
+#[test]
+fn what_a_stranger_says_of_itself_is_replaced() {
+    let said = [
+        ("host", "chat.example.com"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x_forwarded_for", "10.0.0.1"),
+        ("forwarded", "for=10.0.0.1"),
+        ("x-real-ip", "10.0.0.1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "evil.example.com"),
+        ("x-forwarded-user", "root"),
+    ];
+    let (headers, _) = sent("", caller("2001:db8::1"), &said);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["2001:db8::1"]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["chat.example.com"]);
+    assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::1]\";proto=https;host=\"chat.example.com\""]);
+    assert!(!headers.values().any(|value| value.as_bytes().windows(8).any(|w| w == b"10.0.0.1")), "{headers:?}");
+    assert!(!headers.contains_key("x-forwarded-user"));
+}
+
+#[test]
+fn a_trusted_proxys_words_are_kept_and_continued() {
+    let said = [("host", "chat.example.com"), ("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https")];
+    let proxy = Caller { trusted: true, secure: false, ..caller("10.0.0.1") };
+    let (headers, _) = sent("", proxy, &said);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7, 10.0.0.1"]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+}
+
+#[test]
+fn only_permessage_deflate_is_offered() {
+    let offers =
+        [("sec-websocket-extensions", "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits, foo")];
+    let (headers, _) = sent("", caller("192.0.2.1"), &offers);
+    assert_eq!(all(&headers, "sec-websocket-extensions"), ["permessage-deflate; client_max_window_bits"]);
+    let (headers, _) = sent("", caller("192.0.2.1"), &[("sec-websocket-extensions", "foo")]);
+    assert!(!headers.contains_key("sec-websocket-extensions"));
+}
+
+#[test]
+fn a_101_names_the_allowed_origin_and_drops_the_upstreams_hops() {
+    let mut upstream = HeaderMap::new();
+    for (name, value) in [("connection", "upgrade, x-hop"), ("x-hop", "1"), ("set-cookie", "a=b"), ("vary", "Cookie")] {
+        upstream.append(name, HeaderValue::from_static(value));
+    }
+    upstream.append("access-control-allow-origin", HeaderValue::from_static("*"));
+    let headers = answer(&upstream, Some(&HeaderValue::from_static("https://app.example.com")));
+    assert_eq!(all(&headers, "access-control-allow-origin"), ["https://app.example.com"]);
+    assert_eq!(all(&headers, "vary"), ["Cookie", "Origin"]);
+    assert_eq!(all(&headers, "set-cookie"), ["a=b"]);
+    assert!(!headers.contains_key("x-hop"));
+}
