@@ -145,6 +145,7 @@ fn a_close_is_found_behind_what_a_lost_receiver_did_not_take() {
             let mut rig = Rig::new(scratch);
             let mut sent = rig.block(&stream).await;
             assert!(is_blocked(&rig.pump));
+            assert_eq!(rig.pump.kept.capacity(), rig.pump.kept.len(), "no byte more than what has to be kept");
             with_a_beginning += usize::from(rig.pump.kept.len() > rig.pump.judged);
             rig.receiver.vanish();
             let mut events = rig.drain().await;
