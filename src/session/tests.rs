@@ -10,6 +10,7 @@ use crate::config::OnExcess;
 use crate::deny::Direction::{ToClient, ToUpstream};
 use crate::policy::bucket::Limit;
 use crate::policy::route::{MessageLimit, Terms};
+use crate::session::frame::Control;
 use crate::session::frame::tests::wire::{self, Wire};
 use rig::{LONG, Rig, TERMS, run};
 
