@@ -19,14 +19,12 @@ pub async fn run(shared: &Shared, drain_timeout: Duration) {
     let sessions = shared.books.sessions.all();
     let count = sessions.len();
     tracing::info!(sessions = count, "draining");
-    let mut told = 0;
-    for session in sessions {
+    for (told, session) in sessions.into_iter().enumerate() {
         // Several at a time where they are many, so that the rest between them does not add up to more than the drain time.
         while told >= due(count, clock.mono() - begun, drain_timeout) && !shared.books.sessions.is_empty() {
             sleep(LOOK).await;
         }
         session.order(Deny::Draining);
-        told += 1;
     }
     let patience = shared.policy.routes.iter().map(|route| route.terms.close_timeout).max().unwrap_or(0);
     let deadline = clock.mono() + patience + 1000;
