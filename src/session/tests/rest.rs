@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::*;
+use crate::session::pump::tests::is_blocked;
 
 /// A text from the upstream, and one from the client, of this many bytes.
 fn texts(payload: usize) -> (Vec<u8>, Vec<u8>) {
@@ -136,7 +137,7 @@ async fn waiting_behind_a_backlog(terms: &Terms) -> (Rig, rig::End, rig::End) {
             rig.settle().await;
         }
         let up = &rig.session.as_ref().unwrap().up;
-        if up.waits_until().is_some() && !up.is_reading() && rig.kept()[0] > short.len() {
+        if up.waits_until().is_some() && is_blocked(up) {
             return (rig, client, upstream);
         }
     }
