@@ -50,8 +50,8 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
-/// Answers until `stop` is true or its sender is gone; then what is still being answered is cut off. To be run where
-/// `tokio::task::spawn_local` may be called. A drain that should be seen at `/readyz` must end before `stop`.
+/// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
+/// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
     pages(listener, phase, Rc::new(move |peer, request| answer::answer(&state, peer, request))).await;
 }

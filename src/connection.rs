@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use crate::deny::Deny;
-use crate::gateway::Worker;
+use crate::gateway::{Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake};
 use crate::policy::Denial;
@@ -40,11 +40,13 @@ pub struct Accepted {
     pub peer: IpAddr,
     /// Which listener it came through.
     pub listener: usize,
+    /// Held until the session begins, or the handshake has to wait.
+    pub place: Place,
 }
 
 /// Serves one socket until its session begins or its handshake is refused.
 pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { tcp, peer, listener } = accepted;
+    let Accepted { tcp, peer, listener, place } = accepted;
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
     let deadline: Instant = shared.books.clock.instant(begun).into();
@@ -72,6 +74,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         peer,
         accepted: begun,
         head_seen: Cell::new(false),
+        place: Cell::new(Some(place)),
         opened: RefCell::new(None),
     });
     match Box::pin(exchange(stream, &handshake, deadline, shared.max_head)).await {
@@ -85,7 +88,8 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             attempt.refused(&denial, matches!(told, Ok(Ok(()))));
             linger(stream).await;
         }
-        Exchanged::Lost => {}
+        Exchanged::Lost(Some(why)) => fail(Deny::ClientLost, why),
+        Exchanged::Lost(None) => {}
     }
 }
 
@@ -95,8 +99,8 @@ enum Exchanged {
     Done(Stream, bytes::Bytes),
     /// It never became a request, and has no answer yet.
     Refused(Stream, Denial),
-    /// The client is gone, or never said anything.
-    Lost,
+    /// The client is gone: in the midst of the head, or after it, which its handshake has written down.
+    Lost(Option<&'static str>),
 }
 
 async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, max_head: usize) -> Exchanged {
@@ -131,7 +135,10 @@ async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, 
             Exchanged::Refused(stream, bad(431, "the head is over max_header_size"))
         }
         Some(Err(error)) if error.is_parse() => Exchanged::Refused(stream, bad(400, "not HTTP/1.1")),
-        Some(Err(_)) => Exchanged::Lost,
+        Some(Err(error)) if error.is_incomplete_message() && !handshake.head_seen.get() => {
+            Exchanged::Lost(Some("the client left in the midst of the head"))
+        }
+        Some(Err(_)) => Exchanged::Lost(None),
     }
 }
 
@@ -157,7 +164,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     tokio::task::spawn_local(Session::new(opened, exit));
 }
 
-/// A failed TLS handshake is a refusal, unless the client left without a word.
+/// A failed TLS handshake is a refusal, of a client that is still there or one that left in the midst of it.
 fn fail_tls(error: &std::io::Error, fail: impl Fn(Deny, &'static str)) {
     match error.kind() {
         std::io::ErrorKind::InvalidData => fail(Deny::BadHandshake, "the TLS handshake failed"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing_appender::non_blocking::WorkerGuard;
 
@@ -93,6 +93,20 @@ impl Shared {
             return Some(None);
         }
         self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
+    }
+}
+
+/// What a handshake holds while it is under way: one place among all, and a share of its address's.
+pub struct Place {
+    _place: OwnedSemaphorePermit,
+    _share: Option<KeyedPermit>,
+}
+
+impl Place {
+    /// Holds both until it drops.
+    #[must_use]
+    pub fn new(place: OwnedSemaphorePermit, share: Option<KeyedPermit>) -> Self {
+        Self { _place: place, _share: share }
     }
 }
 

@@ -19,11 +19,11 @@ use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 
 use crate::deny::Deny;
-use crate::gateway::Worker;
+use crate::gateway::{Phase, Place, Worker};
 use crate::policy::forward::{self, Caller};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
-use crate::policy::{Admission, Ask, Denial};
+use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::upstream::{self, Answered};
 use record::Attempt;
 
@@ -41,6 +41,8 @@ pub struct Handshake {
     pub accepted: u64,
     /// Whether the head is here, so that its deadline no longer counts.
     pub head_seen: Cell<bool>,
+    /// Its place among the handshakes under way, and its address's share of them, until it has to wait.
+    pub place: Cell<Option<Place>>,
     /// What a yes hands over to the connection once the 101 is out.
     pub opened: RefCell<Option<Handover>>,
 }
@@ -108,23 +110,19 @@ impl Handshake {
     ) -> Result<(Arc<Route>, Admission, Answered), Denial> {
         let shared = &self.worker.shared;
         if shared.is_draining() {
-            return Err(Denial { retry_after: Some(1), ..Denial::new(Deny::Draining, "the gateway is stopping") });
+            return Err(draining());
         }
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client };
         let decision = shared.policy.admit(&ask, shared.books.clock.now());
         attempt.decided(&decision);
+        self.warn_of(&decision);
         let admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
-        if let Some(cap) = admission.warn {
-            shared.books.metrics.cap_warned();
-            tracing::warn!(cap, route = &*route.name, "connections are near their cap");
-        }
         if admission.wait_ms > 0 {
-            // It holds its slots meanwhile: who waits for a turn counts.
-            tokio::time::sleep(Duration::from_millis(admission.wait_ms)).await;
+            self.wait_for_turn(&admission, &route).await?;
         }
         let caller = Caller {
             peer: self.peer,
@@ -144,6 +142,40 @@ impl Handshake {
     }
 }
 
+impl Handshake {
+    /// Its slots are held meanwhile, for who waits for a turn counts; but its place is not, or those who wait would keep
+    /// everybody else from being heard.
+    async fn wait_for_turn(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {
+        let shared = &self.worker.shared;
+        drop(self.place.take());
+        let mut phase = shared.phase.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(admission.wait_ms)) => {}
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => return Err(draining()),
+        }
+        if admission.expires.is_some_and(|at| shared.books.clock.mono() >= at) {
+            let denial = Denial::new(Deny::TokenExpired, "its exp and the leeway passed while it waited for its turn");
+            let status = route.token.as_ref().map_or(denial.status, |rule| rule.status);
+            return Err(Denial { status, ..denial });
+        }
+        Ok(())
+    }
+
+    fn warn_of(&self, decision: &Decision) {
+        let Some(route) = &decision.route else { return };
+        for (near, cap) in [(decision.near.total, "total"), (decision.near.route, "route")] {
+            if near {
+                self.worker.shared.books.metrics.cap_warned();
+                tracing::warn!(cap, route = &*route.name, "connections are near their cap");
+            }
+        }
+    }
+}
+
+const fn draining() -> Denial {
+    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping" }
+}
+
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.
 fn refusal(denial: &Denial, allowed: Option<&HeaderValue>, challenge: bool) -> Answer {
     let row = denial.deny.row();
@@ -160,7 +192,7 @@ fn refusal(denial: &Denial, allowed: Option<&HeaderValue>, challenge: bool) -> A
     if let Some(seconds) = denial.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if denial.status == 401 && challenge {
+    if denial.status == 401 && challenge && denial.deny.about_token() {
         // RFC 6750 s3: no error code where there was no token.
         let error = if denial.deny == Deny::TokenMissing { "Bearer" } else { "Bearer error=\"invalid_token\"" };
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(error));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::connection::{self, Accepted};
-use crate::gateway::{Phase, Worker};
+use crate::gateway::{Phase, Place, Worker};
 
 /// How long accepting rests after an error that is not one client's own.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -42,11 +42,8 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                 };
                 // Reached, this bound leaves further clients in the kernel's queue. It is never closed.
                 let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
-                let served = connection::serve(worker.clone(), Accepted { tcp, peer, listener: index });
-                tokio::task::spawn_local(async move {
-                    served.await;
-                    drop((place, share));
-                });
+                let accepted = Accepted { tcp, peer, listener: index, place: Place::new(place, share) };
+                tokio::task::spawn_local(connection::serve(worker.clone(), accepted));
             }
             Err(error) => {
                 metrics.accept_failed(index);

@@ -92,7 +92,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
-        // At most 64 KiB, as `compile` saw to.
+        // At most 64 KiB: so it parsed.
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,
         access_log: config.server.access_log,

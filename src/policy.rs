@@ -30,7 +30,7 @@ use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
 use token::Identity;
-use zone::{Hit, Zone};
+use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
@@ -70,8 +70,19 @@ pub struct Decision {
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
     pub dry_run_refusal: bool,
+    /// Caps that just came near their limit, whatever became of this handshake.
+    pub near: Near,
     /// Yes or no.
     pub verdict: Result<Admission, Denial>,
+}
+
+/// Caps that just came near their limit, each said once until it fell well below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    /// `connections.total` of `[server]`.
+    pub total: bool,
+    /// `connections.total` of the route.
+    pub route: bool,
 }
 
 /// The yes. What it holds is given back when it is dropped.
@@ -83,8 +94,6 @@ pub struct Admission {
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
     pub expires: Option<u64>,
-    /// A cap that just came near its limit.
-    pub warn: Option<&'static str>,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -141,29 +150,22 @@ impl Policy {
         };
         let mut decision =
             Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
-        decision.verdict = self.admit_to(route, ask, now, &mut decision.subject, &mut decision.dry_run_refusal);
+        decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
 
-    fn admit_to(
-        &self,
-        route: &Route,
-        ask: &Ask<'_>,
-        now: Now,
-        subject: &mut Option<Arc<str>>,
-        dry_run_refusal: &mut bool,
-    ) -> Result<Admission, Denial> {
+    fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         if let Some(origins) = &route.origins {
             let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
             let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
-        let wait_ms = self.check_rate(route, ask.client, now, dry_run_refusal)?;
+        let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
         let identity = check_token(route, ask, now)?;
-        subject.clone_from(&identity.subject);
-        let (permits, warn) = self.take_slots(route, ask.client, identity.subject.as_deref())?;
+        found.subject.clone_from(&identity.subject);
+        let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, warn })
+        Ok(Admission { permits, wait_ms, expires })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -176,7 +178,7 @@ impl Policy {
             dry_run: handshakes.dry_run,
         };
         let outcome = zone::admit(&[hit], now.mono);
-        *dry_run = !outcome.dry_runs.is_empty();
+        *dry_run = outcome.dry_runs.iter().any(|found| matches!(found, DryRun::Refused(_)));
         outcome.answer.map_err(|refusal| Denial {
             status: handshakes.status,
             retry_after: Some(refusal.retry_ms.div_ceil(1000).max(1)),
@@ -192,14 +194,18 @@ impl Policy {
         route: &Route,
         client: IpAddr,
         subject: Option<&str>,
-    ) -> Result<(Permits, Option<&'static str>), Denial> {
+        near: &mut Near,
+    ) -> Result<Permits, Denial> {
         let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
-        let (total, total_warns) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
-        let (route_slot, route_warns) = match &route.caps.total {
+        let (total, is_near) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
+        near.total = is_near;
+        let route_slot = match &route.caps.total {
             Some(cap) => {
-                cap.take().map(|(slot, warn)| (Some(slot), warn)).ok_or(busy(Deny::RouteCap, "connections.total"))?
+                let (slot, is_near) = cap.take().ok_or(busy(Deny::RouteCap, "connections.total"))?;
+                near.route = is_near;
+                Some(slot)
             }
-            None => (None, false),
+            None => None,
         };
         let ip = match &route.caps.per_ip {
             Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
@@ -212,14 +218,7 @@ impl Policy {
             }
             _ => None,
         };
-        let warn = if total_warns {
-            Some("total")
-        } else if route_warns {
-            Some("route")
-        } else {
-            None
-        };
-        Ok((Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject }, warn))
+        Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
 }
 
@@ -239,6 +238,6 @@ impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, verdict: Err(denial) }
+        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
     }
 }

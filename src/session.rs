@@ -227,6 +227,11 @@ impl Session {
 
     fn pong_is_overdue(&mut self, now: u64) -> bool {
         let Some(pinged) = self.pinged else { return false };
+        if self.down.owes_a_ping() {
+            // It waits behind a frame, or for a slow client: there is nothing to answer yet.
+            self.pinged = Some(now);
+            return false;
+        }
         if !self.up.awaits_pong() || self.up.heard() > pinged || !self.up.is_reading() {
             self.pinged = None;
             return false;

@@ -141,6 +141,8 @@ impl Drop for Attempt {
         if !self.over {
             let (deny, why) = if std::thread::panicking() {
                 (Deny::Internal, "the gateway failed")
+            } else if self.shared.is_draining() {
+                (Deny::Draining, "cut at the end of the drain")
             } else {
                 (Deny::ClientLost, "the client left before the answer")
             };

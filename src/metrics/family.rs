@@ -90,7 +90,7 @@ families! {
     HANDSHAKES Counter "wsgate_handshakes_total" ["route", "result"]
         "Handshakes that ended, by result: admitted, or the reason of the refusal; route is none where no route was found yet";
     HANDSHAKE_SECONDS Histogram "wsgate_handshake_duration_seconds" ["route"]
-        "Time from the whole request head to the answer, of handshakes that found a route, refused ones too";
+        "Time from accept to the answer, TLS and the wait for a turn included, of handshakes that found a route, refused ones too";
     HANDSHAKES_IN_FLIGHT Gauge "wsgate_handshakes_in_flight" []
         "Handshakes under way";
     SESSIONS Gauge "wsgate_sessions_active" ["route"]

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::request::connection_tokens;
 use super::route::Route;
 use super::token::strip;
 
@@ -80,12 +81,8 @@ pub fn name_origin(headers: &mut HeaderMap, origin: &HeaderValue) {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .collect();
+    let named: Vec<HeaderName> =
+        connection_tokens(headers).filter_map(|token| HeaderName::from_bytes(token).ok()).collect();
     for name in named {
         headers.remove(name);
     }
@@ -112,11 +109,7 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
         host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
     let forwarded = format!("{}for={node};proto={proto}{quoted_host}", said_all("forwarded"));
 
-    let about_client = |name: &HeaderName| {
-        let name = name.as_str().replace('_', "-");
-        name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip"
-    };
-    let names: Vec<HeaderName> = headers.keys().filter(|name| about_client(name)).cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_about_client(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -130,6 +123,12 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
     set("x-forwarded-host", forwarded_host);
     set("x-forwarded-for", HeaderValue::try_from(forwarded_for).ok());
     set("forwarded", HeaderValue::try_from(forwarded).ok());
+}
+
+/// Whether a header is one of those that say who the client is, in whatever way a backend would spell it.
+pub(crate) fn is_about_client(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip"
 }
 
 /// permessage-deflate is the one extension whose bits the frame machine knows: no other is offered to the upstream, so

@@ -52,6 +52,9 @@ impl Opening {
         if headers.contains_key(TRANSFER_ENCODING) || headers.get_all(CONTENT_LENGTH).iter().any(|v| v != "0") {
             return Err(bad("a body"));
         }
+        if connection_tokens(headers).any(names_what_the_gateway_vouches_for) {
+            return Err(bad("Connection names a header that is not one connection's own"));
+        }
         let host = target_host(uri, headers)?;
         let path = decode_path(uri.path()).ok_or(bad("an ambiguous path"))?;
         if method != Method::GET {
@@ -87,11 +90,21 @@ fn doubled(name: &HeaderName) -> &'static str {
 
 /// Whether `Connection` has the token `upgrade` in one of its lists.
 pub(crate) fn names_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    connection_tokens(headers).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Each token of `Connection`: the headers that it names do not travel on (RFC 9110 s7.6.1).
+pub(crate) fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lists = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    lists.map(<[u8]>::trim_ascii)
+}
+
+/// Headers by which the gateway decided, or which it sets: removed from the request by the client's own wish, they would let
+/// the upstream see another request than the one that was judged.
+fn names_what_the_gateway_vouches_for(token: &[u8]) -> bool {
+    const NAMES: [&[u8]; 6] = [b"host", b"origin", b"cookie", b"authorization", b"forwarded", b"x-real-ip"];
+    let token = token.to_ascii_lowercase();
+    NAMES.contains(&token.as_slice()) || token.starts_with(b"sec-websocket-") || token.starts_with(b"x-forwarded-")
 }
 
 /// 16 bytes in base64 are 22 letters, of which the last has 4 idle bits, and `==`.
@@ -240,6 +253,11 @@ mod tests {
             parse("GET", "/", &with("", None, &[("content-length", "0"), ("content-length", "4")])),
             parse("GET", "/", &with("", None, &[("transfer-encoding", "chunked")])),
             parse("GET", "http://elsewhere.example.com/", GOOD),
+            parse("GET", "/", &with("connection", Some("Upgrade, Host"), &[])),
+            parse("GET", "/", &with("connection", Some("Upgrade"), &[("connection", "x, ORIGIN")])),
+            parse("GET", "/", &with("connection", Some("Upgrade, cookie"), &[])),
+            parse("GET", "/", &with("connection", Some("Upgrade, X-Forwarded-For"), &[])),
+            parse("GET", "/", &with("connection", Some("Upgrade,Sec-WebSocket-Key"), &[])),
         ];
         for (at, case) in cases.into_iter().enumerate() {
             assert_eq!(case.map_err(|flaw| flaw.deny), Err(Deny::BadHandshake), "case {at}");

@@ -124,10 +124,10 @@ impl Pump {
         self.sent == self.judged && self.waits_until().is_none()
     }
 
-    /// Whether the receiver has been told of the end, or is about to be.
+    /// Whether a ping of our own has not gone out yet.
     #[must_use]
-    pub fn said_farewell(&self) -> bool {
-        self.farewell != Farewell::NotYet
+    pub fn owes_a_ping(&self) -> bool {
+        self.ping.is_some() || self.sent < self.judged
     }
 
     /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.

@@ -198,3 +198,72 @@ async fn shrink(gate: &mut Gate, open: &mut Vec<(Peer, Peer)>, to: usize) {
     }
     until("slots given back", || gate.count("wsgate_cap_used{scope=\"total\"}") == to as f64).await;
 }
+
+/// Admitted, then kept waiting for its turn: the upstream is not to hear of a token that is over by then.
+#[tokio::test]
+async fn a_token_that_ends_while_its_handshake_waits_opens_nothing() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"\nhandshakes = { rate = \"2r/s\", burst = 5 }");
+    let ask = ask().bearer(&gate.token("alice", 60));
+    let open = vec![gate.session_of(&backend, &ask).await];
+    let mut waiting = gate.asking(&ask).await;
+    until("the second to wait", || gate.shared().policy.total.used() == 2).await;
+    assert_eq!(gate.shared().handshakes_under_way(), 0, "who waits keeps nobody else from being heard");
+    // Not with `advance`, which would end the first session as well.
+    gate.clock.advance(120 * SECOND);
+    let told = waiting.head().await;
+    assert_eq!(told.status(), 403);
+    assert!(told.body.starts_with("token_expired: "), "{told:?}");
+    gate.refused("token_expired").await;
+    drop(waiting);
+    for (mut client, upstream) in open {
+        gate.advance(SECOND);
+        client.frame().await;
+        drop((client, upstream));
+        gate.ended("gateway", "token_expired").await;
+    }
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_waits_is_told_of_the_drain_at_once() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "handshakes = { rate = \"1r/m\", burst = 5 }");
+    let (mut client, upstream) = gate.session(&backend).await;
+    let mut waiting = gate.asking(&ask()).await;
+    until("the second to wait", || gate.shared().policy.total.used() == 2).await;
+    gate.gateway().drain();
+    assert_eq!(waiting.head().await.status(), 503);
+    gate.refused("draining").await;
+    assert_eq!(client.frame().await.as_close(), (1012, "draining"));
+    drop((client, upstream));
+    gate.ended("gateway", "draining").await;
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn a_delay_in_dry_run_is_no_refusal() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "handshakes = { rate = \"1r/m\", burst = 1, dry_run = true }");
+    let mut open = Vec::new();
+    for refusals in [0.0, 0.0, 1.0] {
+        open.push(gate.session(&backend).await);
+        assert_eq!(gate.count("wsgate_limit_dry_run_total{route=\"ws\",limit=\"handshakes\"}"), refusals);
+    }
+    leave(&mut gate, open).await;
+    gate.finish().await;
+}
+
+/// A 401 of the application, or of a rate that an operator gave that status, is not the token's fault.
+#[tokio::test]
+async fn only_a_bad_token_is_challenged() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"\nhandshakes = { rate = \"1r/m\", status = 401 }");
+    let ask = ask().bearer(&gate.token("alice", 600));
+    let open = vec![gate.session_of(&backend, &ask).await];
+    let told = gate.refusal(&ask).await;
+    assert_eq!((told.status(), told.one("www-authenticate")), (401, None));
+    gate.refused("handshake_rate").await;
+    leave(&mut gate, open).await;
+    gate.finish().await;
+}

@@ -174,7 +174,7 @@ fn subject_header(typed: &config::Route, at: &str, found: &mut Findings) -> Opti
 
 /// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
 fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 9] = [
         "host",
         "connection",
         "upgrade",
@@ -183,11 +183,11 @@ fn is_reserved(name: &HeaderName) -> bool {
         "cookie",
         "content-length",
         "transfer-encoding",
-        "forwarded",
         "te",
     ];
+    let is_about_client = crate::policy::forward::is_about_client(name);
     let name = name.as_str();
-    NAMES.contains(&name) || name.starts_with("sec-websocket-") || name.starts_with("x-forwarded-")
+    is_about_client || NAMES.contains(&name) || name.starts_with("sec-websocket-")
 }
 
 fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Origins> {
