@@ -27,8 +27,8 @@ use exit::{End, Exit};
 use judge::Judge;
 use pump::{Event, Pump, Wake};
 
-/// Read at once, of which a frame may be any part.
-const SCRATCH: usize = 64 * 1024;
+/// The thread's buffer: what one read takes, behind as much that came with a handshake (`max_header_size` is at most 64k).
+const SCRATCH: usize = 2 * pump::READ;
 
 thread_local! {
     /// The one read buffer of all sessions of a worker.

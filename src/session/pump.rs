@@ -13,6 +13,9 @@ use super::frame::{self, Control, Violation};
 use super::judge::{Judge, Mode, Tally, Then};
 use crate::stream::Stream;
 
+/// Bytes of one read, of which a frame may be any part.
+pub const READ: usize = 64 * 1024;
+
 /// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
 const TURN: usize = 16;
 
@@ -326,7 +329,8 @@ impl Pump {
         let held = self.kept.len().min(wake.scratch.len());
         let mut filled = held;
         if !self.look_again {
-            let mut buf = ReadBuf::new(&mut wake.scratch[held..]);
+            let end = wake.scratch.len().min(held + READ);
+            let mut buf = ReadBuf::new(&mut wake.scratch[held..end]);
             // An error here is a reset or a TLS fault: in either case nothing more comes.
             if ready!(Pin::new(from).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 return Poll::Ready(None);
