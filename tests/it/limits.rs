@@ -203,7 +203,7 @@ async fn shrink(gate: &mut Gate, open: &mut Vec<(Peer, Peer)>, to: usize) {
 #[tokio::test]
 async fn a_token_that_ends_while_its_handshake_waits_opens_nothing() {
     let backend = Backend::new().await;
-    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"\nhandshakes = { rate = \"2r/s\", burst = 5 }");
+    let mut gate = Gate::new(&backend.url(), "jwt = \"main\"\nhandshakes = { rate = \"30r/m\", burst = 5 }");
     let ask = ask().bearer(&gate.token("alice", 60));
     let open = vec![gate.session_of(&backend, &ask).await];
     let mut waiting = gate.asking(&ask).await;

@@ -16,7 +16,7 @@ fn word(n: usize) -> Frame {
 #[tokio::test]
 async fn on_close_the_session_ends_with_4029_after_what_the_burst_allows() {
     let backend = Backend::new().await;
-    let terms = format!("messages = {{ rate = \"1r/s\", burst = 2 }}\n{PATIENT}");
+    let terms = format!("messages = {{ rate = \"1r/m\", burst = 2 }}\n{PATIENT}");
     let mut gate = Gate::new(&backend.url(), &terms);
     let (mut client, mut upstream) = gate.session(&backend).await;
     let all: Vec<u8> = (0..4).flat_map(|n| word(n).bytes(true)).collect();
@@ -80,7 +80,8 @@ async fn control_frames_and_fragments_and_the_upstream_s_messages_do_not_count()
 #[tokio::test]
 async fn on_drop_a_message_is_lost_whole_and_what_stands_between_its_fragments_is_not() {
     let backend = Backend::new().await;
-    let terms = "messages = { rate = \"1r/s\", on_excess = \"drop\" }";
+    // So slow that no turn comes by itself, however long the test takes: 62.5 s.
+    let terms = "messages = { rate = \"1r/m\", on_excess = \"drop\" }";
     let mut gate = Gate::new(&backend.url(), terms);
     let (mut client, mut upstream) = gate.session(&backend).await;
     client.say(&word(0)).await;
@@ -94,8 +95,9 @@ async fn on_drop_a_message_is_lost_whole_and_what_stands_between_its_fragments_i
     client.say(&Frame::ping("after")).await;
     assert_eq!(upstream.frame().await, Frame::ping("between"));
     assert_eq!(upstream.frame().await, Frame::ping("after"));
-    assert_eq!(gate.count("wsgate_messages_dropped_total{route=\"ws\"}"), 2.0);
-    gate.advance(SECOND);
+    // What a wake moved is counted behind it.
+    until("both to be counted", || gate.count("wsgate_messages_dropped_total{route=\"ws\"}") == 2.0).await;
+    gate.advance(63 * SECOND);
     client.say(&word(2)).await;
     assert_eq!(upstream.frame().await, word(2));
     client.reset();
