@@ -64,7 +64,7 @@ impl Plan {
             warmup: Duration::from_millis(80),
             length: Duration::from_millis(250),
             idle: (200, 1000),
-            budget: Duration::from_secs(55),
+            budget: Duration::from_secs(50),
             ..Self::full()
         }
     }
