@@ -8,13 +8,14 @@ mod reasons;
 mod run;
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::value::TimeText;
+use crate::load::Loaded;
 
 /// A WebSocket security gateway: who may open a socket, what flows on it, and when it ends.
 #[derive(Debug, Parser)]
@@ -100,6 +101,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+/// Loads a config, and says on standard error what is wrong with it, or perhaps not meant.
+fn load(config: &Path) -> Result<Loaded, Failure> {
+    let loaded = crate::load::file(config).map_err(|report| {
+        eprintln!("{report}");
+        Failure::No
+    })?;
+    if !loaded.warnings.problems().is_empty() {
+        eprintln!("{}", loaded.warnings);
+    }
+    Ok(loaded)
 }
 
 /// Writes to standard output; a reader that left, as `head` does, is no failure.

@@ -3,20 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Failure, print};
-use crate::load::{self, Loaded};
+use super::{Failure, load, print};
+use crate::load::Loaded;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
 use crate::policy::target::Transport;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let loaded = load::file(config).map_err(|report| {
-        eprintln!("{report}");
-        Failure::No
-    })?;
-    if !loaded.warnings.problems().is_empty() {
-        eprintln!("{}", loaded.warnings);
-    }
+    let loaded = load(config)?;
     print(&describe(&loaded, &config.display().to_string()))
 }
 

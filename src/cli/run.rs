@@ -8,22 +8,15 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::{Failure, load};
 use crate::access_log::Format;
 use crate::config::LogFormat;
 use crate::gateway::{Gateway, Phase};
-use crate::load;
 use crate::now::Clock;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     log_to_stderr();
-    let loaded = load::file(config).map_err(|report| {
-        eprintln!("{report}");
-        Failure::No
-    })?;
-    if !loaded.warnings.problems().is_empty() {
-        eprintln!("{}", loaded.warnings);
-    }
+    let loaded = load(config)?;
     raise_descriptor_limit(loaded.policy.total.limit());
     let format = format(loaded.access_log);
     let workers = loaded.workers();

@@ -88,6 +88,8 @@ pub struct Pump {
     sender: Sender,
     /// What a ping of our own to the receiver will hold.
     ping: Option<[u8; 8]>,
+    /// Whether that ping stands in the stream and waits for the receiver; what is kept behind it is not its affair.
+    ping_waits: bool,
     heard: u64,
 }
 
@@ -105,6 +107,7 @@ impl Pump {
             farewell: Farewell::NotYet,
             sender: Sender::Speaks,
             ping: None,
+            ping_waits: false,
             heard: now,
         }
     }
@@ -130,7 +133,7 @@ impl Pump {
     /// Whether a ping of our own has not gone out yet.
     #[must_use]
     pub fn owes_a_ping(&self) -> bool {
-        self.ping.is_some() || self.sent < self.judged
+        self.ping.is_some() || self.ping_waits
     }
 
     /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
@@ -277,6 +280,7 @@ impl Pump {
 
     /// Once all that was judged is sent: keeps what is not judged.
     fn forget_sent(&mut self) {
+        self.ping_waits = false;
         if self.sent > 0 {
             self.kept.drain(..self.sent);
             self.sent = 0;
@@ -298,7 +302,10 @@ impl Pump {
                 self.farewell = Farewell::Said;
                 close
             }
-            (Farewell::NotYet, Some(payload)) => frame::control(Control::Ping, &payload, None),
+            (Farewell::NotYet, Some(payload)) => {
+                self.ping_waits = true;
+                frame::control(Control::Ping, &payload, None)
+            }
             (Farewell::NotYet, None) | (Farewell::Said, _) => return false,
         };
         self.ping = None;

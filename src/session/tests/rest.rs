@@ -232,6 +232,55 @@ fn a_client_that_falls_silent_within_a_header_is_pinged_and_ended() {
 }
 
 #[test]
+fn a_ping_that_waits_behind_a_frame_is_not_overdue_before_it_went_out() {
+    run(async {
+        let terms = Terms { ping_interval: Some(1000), ping_timeout: 1000, ..TERMS };
+        let (mut rig, mut client, mut upstream) = Rig::new(terms);
+        let (frame, _) = texts(100);
+        upstream.send(&frame[..50]);
+        rig.settle().await;
+        for _ in 0..5 {
+            rig.advance(1000).await;
+        }
+        upstream.send(&frame[50..]);
+        rig.settle().await;
+        let received = client.take();
+        assert_eq!(pings(&rig, &received), 1, "behind the frame");
+        assert!(!received.ends_with(&frame::close(1001, "idle_timeout", None)));
+        rig.advance(1000).await;
+        assert_eq!(client.take(), frame::close(1001, "idle_timeout", None), "from then on it may be answered");
+    });
+}
+
+#[test]
+fn a_pinged_client_that_vanished_is_ended_although_the_upstream_talks_until_nothing_fits() {
+    run(async {
+        let terms = Terms { ping_interval: Some(1000), ping_timeout: 1000, close_timeout: 1000, ..TERMS };
+        let (mut rig, _client, mut upstream) = Rig::new(terms);
+        rig.settle().await;
+        rig.advance(1000).await;
+        let (frame, _) = texts(60_000);
+        let mut rest = frame.clone();
+        loop {
+            let sent = upstream.send_some(&rest);
+            rest.drain(..sent);
+            rig.settle().await;
+            if sent == 0 && rig.kept()[1] > 0 {
+                break;
+            }
+            if rest.is_empty() {
+                rest = frame.clone();
+            }
+        }
+        for _ in 0..3 {
+            rig.advance(1000).await;
+        }
+        assert!(rig.is_over(), "not only at the idle timeout");
+        assert_eq!(rig.end(), "gateway idle_timeout 1001");
+    });
+}
+
+#[test]
 fn a_pong_in_time_keeps_a_silent_client_and_is_not_passed_on() {
     run(async {
         let terms = Terms { ping_interval: Some(1000), ping_timeout: 1000, ..TERMS };
