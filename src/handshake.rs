@@ -140,9 +140,7 @@ impl Handshake {
             Box::pin(upstream::dial(&route.target, tls, request, shared.max_head, route.pass_upstream_errors)).await?;
         Ok((route, admission, answered))
     }
-}
 
-impl Handshake {
     /// Its slots are held meanwhile, for who waits for a turn counts; but its place is not, or those who wait would keep
     /// everybody else from being heard.
     async fn wait_for_turn(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {

@@ -91,6 +91,20 @@ async fn a_second_stop_cuts_at_once() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_a_stop_cuts_is_the_gateway_s_doing_and_not_the_client_s() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "response_timeout = \"1h\"");
+    let mut client = gate.asking(&Ask::to("/ws")).await;
+    let mut upstream = backend.accept().await;
+    upstream.head().await;
+    gate.gateway().drain();
+    gate.gateway().stop();
+    client.rest().await;
+    assert_eq!(gate.refused("draining").await.get("status"), None, "nobody was answered");
+    gate.drain().await;
+}
+
+#[tokio::test]
 async fn a_handshake_under_way_when_the_drain_begins_gets_its_answer_and_then_its_close() {
     let backend = Backend::new().await;
     let mut gate = Gate::new(&backend.url(), "");
