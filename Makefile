@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= target
 # The acceptance tests run a copy, so that a build beside them does not pull the binary away.
 WSGATE := tests/acceptance/out/wsgate
 
-.PHONY: help setup fmt lint unit binary acceptance test bench clean
+.PHONY: help setup fmt lint unit search binary acceptance test bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,11 +21,16 @@ fmt: ## Check the form of the code
 lint: ## Check the code with clippy, every warning an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# nextest gives each test a process of its own; where it is missing, cargo's own runner does.
+# nextest gives each test a process of its own; where it is missing, cargo's own runner does. The property tests draw from
+# a fixed seed, so that a commit's verdict is the same every time; `make search` draws anew.
+unit: export PROPTEST_RNG_SEED ?= 1
 unit: ## Run the Rust tests
 	@if cargo nextest --version >/dev/null 2>&1; \
 	then set -x; cargo nextest run --workspace --locked; \
 	else set -x; cargo test --workspace --locked; fi
+
+search: ## Run the property tests on CASES (20000) random cases each, other ones every time
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test --workspace --locked --lib -- policy session
 
 # Of the whole workspace, so that what the Rust tests built is used again.
 binary:
