@@ -15,6 +15,7 @@ pub mod key;
 pub mod origin;
 pub mod request;
 pub mod require;
+pub mod revocation;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -32,6 +33,8 @@ use cap::{Cap, KeyedPermit, Permit};
 use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
+use revocation::Revocations;
+use revocation::mark::Marks;
 use route::{Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
@@ -48,6 +51,8 @@ pub struct Policy {
     pub zones: Vec<Arc<Zone>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that no longer hold, whatever they say.
+    pub revocations: Arc<Revocations>,
     keys: KeyHasher,
 }
 
@@ -99,6 +104,8 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// By what it can be revoked.
+    pub marks: Marks,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -169,9 +176,10 @@ impl Policy {
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity)?;
+        let marks = identity::check_revoked(route, &identity, &self.revocations, now)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, identity })
+        Ok(Admission { permits, wait_ms, expires, identity, marks })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
+use super::revocation::Revocations;
+use super::revocation::mark::{Marks, TooMany};
 use super::route::{Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
@@ -59,6 +61,26 @@ pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denia
 pub fn allow(route: &Route, identity: &Identity) -> Result<(), Denial> {
     let allowed = route.require.check(&identity.claims, |_| None);
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
+}
+
+/// Whether the token was revoked; and what of it can still be, for the session to keep.
+///
+/// # Errors
+/// `token_revoked`, and `token_invalid` for a token that could not be revoked by all that stands in it.
+pub fn check_revoked(
+    route: &Route,
+    identity: &Identity,
+    revocations: &Revocations,
+    now: Now,
+) -> Result<Marks, Denial> {
+    let Some(rule) = &route.token else { return Ok(Marks::default()) };
+    let marks = revocations.marks(identity).map_err(|TooMany| {
+        refuse(rule.status, Deny::TokenInvalid, "a claim by which it may be revoked is a list of more than 32 values")
+    })?;
+    match revocations.check(&marks, now.wall) {
+        Some(why) => Err(refuse(rule.status, Deny::TokenRevoked, why)),
+        None => Ok(marks),
+    }
 }
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good

@@ -14,11 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use super::claims::Claims;
+use super::identity::Identity;
 use super::key::Key;
-use entry::{Entry, Id, What};
+use entry::{Entry, Id};
 use mark::{Marker, Marks, TooMany};
 use wanted::{Terms, Wanted};
+
+/// The most that `[revocation] entries` may be: some hundred MB of the longest.
+pub const MAX_ENTRIES: usize = 100_000;
 
 /// What `[revocation]` says.
 #[derive(Clone, Debug)]
@@ -85,7 +88,7 @@ impl Revoked {
     /// Whether it ends a session that was opened with a token of these marks.
     #[must_use]
     pub fn covers(&self, marks: &Marks) -> bool {
-        marks.has(&self.key) && self.slot.covers(marks)
+        marks.keys().contains(&self.key) && self.slot.covers(marks)
     }
 }
 
@@ -108,13 +111,12 @@ impl Revocations {
         Self { capacity: entries, terms, marker, count: AtomicUsize::new(0), list: RwLock::new(list) }
     }
 
-    /// What of a token can be revoked: of its claims, the wall clock's milliseconds of its `iat`, and the `[jwt.NAME]` that
-    /// verified it.
+    /// What of a token can be revoked.
     ///
     /// # Errors
     /// A revocable claim is a list of more values than a session keeps.
-    pub fn marks(&self, claims: &Claims, issued: Option<u64>, jwt: Option<Arc<str>>) -> Result<Marks, TooMany> {
-        self.marker.marks(claims, issued, jwt)
+    pub fn marks(&self, identity: &Identity) -> Result<Marks, TooMany> {
+        self.marker.marks(identity)
     }
 
     /// Why a token of these marks does not hold at `wall`; none if it was not revoked.
@@ -125,7 +127,7 @@ impl Revocations {
             return None;
         }
         let list = self.list.read();
-        let slots = marks.keys().filter_map(|key| list.by_mark.get(key)).flatten();
+        let slots = marks.keys().iter().filter_map(|key| list.by_mark.get(key)).flatten();
         slots.filter(|slot| wall < slot.expires).find(|slot| slot.covers(marks)).map(|slot| slot.why)
     }
 
@@ -162,13 +164,13 @@ impl Revocations {
     }
 
     /// Takes in what was written down before, also beyond the bound: a revocation is never forgotten for want of room.
-    pub fn restore(&self, entries: Vec<Entry>, wall: u64) {
+    /// What is over by now is dropped at the next change.
+    pub fn restore(&self, entries: Vec<Entry>) {
         let mut list = self.list.write();
         for entry in entries {
             let sequence = list.next;
             list.insert(sequence, self.marker.key_of(&entry.what), entry);
         }
-        list.drop_expired(wall);
         self.counted(&list);
     }
 

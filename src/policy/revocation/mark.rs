@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::entry::What;
-use crate::policy::claims::Claims;
+use crate::policy::identity::Identity;
 use crate::policy::key::{Key, KeyHasher};
 
 /// The session at the issuer (OpenID Connect Front-Channel Logout s3). Every list of claims has it.
@@ -18,39 +18,38 @@ const SESSION: &str = "sid";
 /// Values that one claim of a token may have: each is a mark, and a session keeps 16 bytes for it.
 const MAX_VALUES: usize = 32;
 
-/// The marks of one token, with what else a revocation may ask for. A session without a token has none.
+/// The marks of one token, with what else a revocation may ask for. Without a token there are none, and nothing is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+pub struct Marks(Option<Box<Kept>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
     keys: Box<[Key]>,
     issued: Option<u64>,
     jwt: Option<Arc<str>>,
 }
 
 impl Marks {
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter()
-    }
-
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.keys.contains(key)
+    pub(super) fn keys(&self) -> &[Key] {
+        self.0.as_ref().map_or(&[], |kept| &kept.keys)
     }
 
     /// Whether there is nothing by which it could be revoked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys().is_empty()
     }
 
     /// The wall clock's milliseconds of its `iat`.
     #[must_use]
     pub fn issued(&self) -> Option<u64> {
-        self.issued
+        self.0.as_ref()?.issued
     }
 
     /// The `[jwt.NAME]` that verified it.
     #[must_use]
     pub fn jwt(&self) -> Option<&str> {
-        self.jwt.as_deref()
+        self.0.as_ref()?.jwt.as_deref()
     }
 }
 
@@ -79,7 +78,8 @@ impl Marker {
         &self.claims
     }
 
-    pub(super) fn marks(&self, claims: &Claims, issued: Option<u64>, jwt: Option<Arc<str>>) -> Result<Marks, TooMany> {
+    pub(super) fn marks(&self, identity: &Identity) -> Result<Marks, TooMany> {
+        let claims = &identity.claims;
         let mut keys = Vec::new();
         if let Some(jti) = claims.get("jti").and_then(Value::as_str) {
             keys.push(self.key(b'j', "", b't', jti));
@@ -96,7 +96,8 @@ impl Marker {
             };
             keys.extend(values.iter().filter_map(|value| self.key_of_claim(name, value)));
         }
-        Ok(Marks { keys: keys.into(), issued, jwt })
+        let kept = Kept { keys: keys.into(), issued: identity.issued, jwt: identity.jwt.clone() };
+        Ok(Marks((!kept.keys.is_empty()).then(|| Box::new(kept))))
     }
 
     /// The mark that the tokens have which `what` revokes.

@@ -1,7 +1,5 @@
 //! Revocations as JSON: one as it is listed, and all of them as they are kept in a file.
 
-use std::sync::Arc;
-
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -32,7 +30,7 @@ pub(super) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jwt: Option<Arc<str>>,
+    jwt: Option<String>,
     created: Timestamp,
     expires: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +47,7 @@ impl From<Entry> for Record {
             issued_before: what.issued_before().map(Timestamp),
             claim: None,
             value: None,
-            jwt,
+            jwt: jwt.map(|name| name.as_ref().to_owned()),
             created: Timestamp(created),
             expires: Timestamp(expires),
             note,
@@ -78,7 +76,7 @@ impl TryFrom<Record> for Entry {
         Ok(Self {
             id: record.id.parse()?,
             what,
-            jwt: record.jwt,
+            jwt: record.jwt.map(Into::into),
             created: record.created.0,
             expires: record.expires.0,
             note: record.note.map(entry::note).transpose()?,

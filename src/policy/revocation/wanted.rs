@@ -46,6 +46,7 @@ struct Body {
     value: Option<Value>,
     jwt: Option<String>,
     expires: Option<Moment>,
+    #[serde(default, deserialize_with = "span")]
     expires_in: Option<TimeText>,
     note: Option<String>,
 }
@@ -56,7 +57,7 @@ impl Wanted {
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err("the body is no JSON object, as {\"subject\": \"alice\"}".to_owned());
         }
-        let body: Body = serde_json::from_slice(body).map_err(|error| one_line(&error))?;
+        let body: Body = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let claim = pair(body.claim, body.value)?;
         let what = What::of(body.jti, body.subject, body.issued_before.map(|Moment(at)| at), claim)?;
         if let What::Claim(name, _) = &what
@@ -81,9 +82,10 @@ impl Wanted {
     }
 }
 
-/// An error of serde's, or of a value of ours, which is two lines: what is wrong and what is allowed.
-fn one_line(error: &serde_json::Error) -> String {
-    error.to_string().replace('\n', ": ")
+/// A time as everywhere in the config, whose own error would repeat what was typed.
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeText>, D::Error> {
+    let span = TimeText::deserialize(deserializer);
+    span.map(Some).map_err(|_| D::Error::custom("no time: as \"2h\" or \"30m\", or a whole number of seconds"))
 }
 
 fn listed(names: &[String]) -> String {
