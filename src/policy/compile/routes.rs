@@ -13,7 +13,7 @@ use crate::now::millis;
 use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
-use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
+use crate::policy::route::{Caps, HandshakeLimit, Matcher, MessageLimit, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
 use crate::policy::zone::Zone;
 
@@ -37,8 +37,9 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             );
         }
         let matchers = matchers(typed, &at, found);
-        let twice =
-            matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        let twice = matchers
+            .iter()
+            .find_map(|(matcher, key)| places.insert(matcher.place.clone(), index).map(|first| (first, key)));
         if let Some((first, key)) = twice {
             let message = format!("route[{first}] has the same host and path");
             found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
@@ -46,7 +47,7 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             let message = format!("`{name}` is route[{first}]'s name too");
             found.wrong(format!("{at}.name"), message, "give one of them a `name` of its own");
         }
-        if let Some(route) = one(typed, index, &name, &at, named, found).map(Arc::new) {
+        if let Some(route) = one(typed, index, &name, &matchers, &at, named, found).map(Arc::new) {
             ranked.extend(matchers.into_iter().map(|(matcher, _)| (matcher, route.clone())));
             routes.push(route);
         }
@@ -58,13 +59,12 @@ fn one(
     typed: &config::Route,
     index: usize,
     name: &str,
+    matchers: &[(Matcher, &str)],
     at: &str,
     named: &Named,
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
-    // A malformed path was told of with its place; what else is wrong with the route is told too.
-    let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
     let subject_header = subject_header(typed, at, found);
@@ -72,13 +72,16 @@ fn one(
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
     let terms = terms(typed, at, found);
+    // Without a place the path or a host is wrong already, and said to be.
+    let (matcher, _) = matchers.first()?;
     if found.problems.len() > before {
         return None;
     }
     Some(Route {
         name: name.into(),
         index,
-        path,
+        segments: matcher.segments(),
+        captures: matcher.names.clone(),
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
@@ -97,12 +100,21 @@ fn name_of(typed: &config::Route) -> String {
 
 /// A route for several hosts has a matcher for each, with the key to blame.
 fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Matcher, &'static str)> {
-    let Some(any) = found.take(format!("{at}.path"), Matcher::new(Host::Any, &typed.path, typed.exact)) else {
+    let Some(any) = found.take(format!("{at}.path"), Matcher::new(&typed.path, typed.exact)) else {
         return Vec::new();
     };
     let Some(hosts) = &typed.host else { return vec![(any, "path")] };
-    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
-    hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
+    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), any.at(host)));
+    let matchers: Vec<_> = hosts.map(|matcher| (matcher, "host")).collect();
+    if matchers.iter().any(|(matcher, _)| matcher.names != matchers[0].0.names) {
+        let message = "some of the hosts have a `{name}` that others lack";
+        found.wrong(
+            format!("{at}.host"),
+            message,
+            "the same `{name}` in all of them, or a route of its own for the others",
+        );
+    }
+    matchers
 }
 
 fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Target> {
