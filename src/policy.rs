@@ -34,8 +34,7 @@ use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
 use revocation::Revocations;
-use revocation::mark::Marks;
-use route::{Matcher, Route};
+use route::{Captures, Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -74,6 +73,8 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
     /// The subject, once a token was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
@@ -104,8 +105,6 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
-    /// By what it can be revoked.
-    pub marks: Marks,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -157,11 +156,12 @@ impl Policy {
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
         let Opening { host, path } = ask.opening;
-        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
+        let Some((captures, route)) = found else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision =
-            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
@@ -173,13 +173,13 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = identity::identify(route, ask, now)?;
+        let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
-        identity::allow(route, &identity)?;
-        let marks = identity::check_revoked(route, &identity, &self.revocations, now)?;
+        identity::allow(route, &identity, &found.captures)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, identity, marks })
+        Ok(Admission { permits, wait_ms, expires, identity })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -240,6 +240,13 @@ impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
+        Self {
+            route: None,
+            captures: Captures::default(),
+            subject: None,
+            dry_run_refusal: false,
+            near: Near::default(),
+            verdict: Err(denial),
+        }
     }
 }

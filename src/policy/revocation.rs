@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use super::identity::Identity;
+use super::claims::Claims;
 use super::key::Key;
 use entry::{Entry, Id};
-use mark::{Marker, Marks, TooMany};
+use mark::{Bearer, Marker, Marks, TooMany};
 use wanted::{Terms, Wanted};
 
 /// The most that `[revocation] entries` may be: some hundred MB of the longest.
@@ -85,18 +85,19 @@ pub struct Revoked {
 pub struct Full;
 
 impl Revoked {
-    /// Whether it ends a session that was opened with a token of these marks.
+    /// Whether it ends a session that lives by this token.
     #[must_use]
-    pub fn covers(&self, marks: &Marks) -> bool {
-        marks.keys().contains(&self.key) && self.slot.covers(marks)
+    pub fn covers(&self, bearer: &Bearer<'_>) -> bool {
+        bearer.marks.keys().contains(&self.key) && self.slot.covers(bearer)
     }
 }
 
 impl Slot {
-    fn covers(&self, marks: &Marks) -> bool {
-        // RFC 7519 has no order between a token without `iat` and a date: it may be old, so it is.
-        let is_old = self.issued_before.is_none_or(|before| marks.issued().is_none_or(|issued| issued < before));
-        is_old && self.jwt.as_deref().is_none_or(|name| marks.jwt() == Some(name))
+    /// For a token that has the mark.
+    fn covers(&self, bearer: &Bearer<'_>) -> bool {
+        // Nobody knows how old a token without `iat` is: too old.
+        let is_old = self.issued_before.is_none_or(|before| bearer.issued.is_none_or(|issued| issued < before));
+        is_old && self.jwt.as_deref().is_none_or(|name| bearer.jwt == Some(name))
     }
 }
 
@@ -115,20 +116,20 @@ impl Revocations {
     ///
     /// # Errors
     /// A revocable claim is a list of more values than a session keeps.
-    pub fn marks(&self, identity: &Identity) -> Result<Marks, TooMany> {
-        self.marker.marks(identity)
+    pub fn marks(&self, claims: &Claims) -> Result<Marks, TooMany> {
+        self.marker.marks(claims)
     }
 
-    /// Why a token of these marks does not hold at `wall`; none if it was not revoked.
+    /// Why a token does not hold at `wall`; none if it was not revoked.
     #[must_use]
-    pub fn check(&self, marks: &Marks, wall: u64) -> Option<&'static str> {
+    pub fn check(&self, bearer: &Bearer<'_>, wall: u64) -> Option<&'static str> {
         // Acquire, and release in `counted`: who comes after a revocation sees it.
-        if self.count.load(Ordering::Acquire) == 0 || marks.is_empty() {
+        if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let list = self.list.read();
-        let slots = marks.keys().iter().filter_map(|key| list.by_mark.get(key)).flatten();
-        slots.filter(|slot| wall < slot.expires).find(|slot| slot.covers(marks)).map(|slot| slot.why)
+        let slots = bearer.marks.keys().iter().filter_map(|key| list.by_mark.get(key)).flatten();
+        slots.filter(|slot| wall < slot.expires).find(|slot| slot.covers(bearer)).map(|slot| slot.why)
     }
 
     /// Reads what a request wants to have revoked.

@@ -129,7 +129,8 @@ impl What {
             (Some(jti), None, None) if issued_before.is_none() => text("jti", jti, MAX_VALUE).map(Self::Jti),
             (None, Some(subject), None) => {
                 let subject = text("subject", subject, MAX_SUBJECT)?;
-                Ok(issued_before.map_or_else(|| Self::Subject(subject.clone()), |at| Self::SubjectBefore(subject.clone(), at)))
+                Ok(issued_before
+                    .map_or_else(|| Self::Subject(subject.clone()), |at| Self::SubjectBefore(subject.clone(), at)))
             }
             (None, None, Some((name, value))) if issued_before.is_none() => {
                 let name = text("claim", name, MAX_VALUE)?;
@@ -193,7 +194,9 @@ fn text(member: &str, text: String, most: usize) -> Result<String, String> {
     }
     // `{"` in base64url, as every token begins (RFC 7515 s3.1).
     if text.starts_with("eyJ") && text.matches('.').count() >= 2 {
-        return Err(format!("{member} is a whole token, which is kept nowhere: give its jti, its sub or another claim"));
+        return Err(format!(
+            "{member} is a whole token, which is kept nowhere: give its jti, its sub or another claim"
+        ));
     }
     Ok(text)
 }

@@ -4,12 +4,11 @@
 //! hashes are keyed, and mean nothing outside this process.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::entry::What;
-use crate::policy::identity::Identity;
+use crate::policy::claims::Claims;
 use crate::policy::key::{Key, KeyHasher};
 
 /// The session at the issuer (OpenID Connect Front-Channel Logout s3). Every list of claims has it.
@@ -18,39 +17,31 @@ const SESSION: &str = "sid";
 /// Values that one claim of a token may have: each is a mark, and a session keeps 16 bytes for it.
 const MAX_VALUES: usize = 32;
 
-/// The marks of one token, with what else a revocation may ask for. Without a token there are none, and nothing is kept.
+/// The marks of one token. Without a token, or anything to revoke it by, there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks(Option<Box<Kept>>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Kept {
-    keys: Box<[Key]>,
-    issued: Option<u64>,
-    jwt: Option<Arc<str>>,
-}
+pub struct Marks(Box<[Key]>);
 
 impl Marks {
     pub(super) fn keys(&self) -> &[Key] {
-        self.0.as_ref().map_or(&[], |kept| &kept.keys)
+        &self.0
     }
 
     /// Whether there is nothing by which it could be revoked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys().is_empty()
+        self.0.is_empty()
     }
+}
 
+/// What a revocation asks for of a token: of a handshake's, or of the one that a session lives by.
+#[derive(Clone, Copy, Debug)]
+pub struct Bearer<'a> {
+    /// By what it can be revoked.
+    pub marks: &'a Marks,
     /// The wall clock's milliseconds of its `iat`.
-    #[must_use]
-    pub fn issued(&self) -> Option<u64> {
-        self.0.as_ref()?.issued
-    }
-
+    pub issued: Option<u64>,
     /// The `[jwt.NAME]` that verified it.
-    #[must_use]
-    pub fn jwt(&self) -> Option<&str> {
-        self.0.as_ref()?.jwt.as_deref()
-    }
+    pub jwt: Option<&'a str>,
 }
 
 /// A token whose revocable claim is a list of more than 32 values: it could not be revoked by each of them.
@@ -78,8 +69,7 @@ impl Marker {
         &self.claims
     }
 
-    pub(super) fn marks(&self, identity: &Identity) -> Result<Marks, TooMany> {
-        let claims = &identity.claims;
+    pub(super) fn marks(&self, claims: &Claims) -> Result<Marks, TooMany> {
         let mut keys = Vec::new();
         if let Some(jti) = claims.get("jti").and_then(Value::as_str) {
             keys.push(self.key(b'j', "", b't', jti));
@@ -96,8 +86,7 @@ impl Marker {
             };
             keys.extend(values.iter().filter_map(|value| self.key_of_claim(name, value)));
         }
-        let kept = Kept { keys: keys.into(), issued: identity.issued, jwt: identity.jwt.clone() };
-        Ok(Marks((!kept.keys.is_empty()).then(|| Box::new(kept))))
+        Ok(Marks(keys.into()))
     }
 
     /// The mark that the tokens have which `what` revokes.

@@ -107,7 +107,9 @@ impl MomentVisitor {
     fn seconds<E: Error>(seconds: f64) -> Result<u64, E> {
         let millis = seconds * 1000.0;
         if !(0.0..=LAST_DATE as f64).contains(&millis) {
-            return Err(E::custom("a date before 1970 or after 9999: a number is seconds since 1970, not milliseconds"));
+            return Err(E::custom(
+                "a date before 1970 or after 9999: a number is seconds since 1970, not milliseconds",
+            ));
         }
         // A float's cast drops what is below a millisecond.
         Ok(millis as u64)

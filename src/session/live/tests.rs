@@ -3,10 +3,13 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use super::*;
+use crate::deny::Deny;
+use crate::policy::identity::Identity;
 
 fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
     let now = Now { mono: 5_000, wall: 1_709_251_199_007 };
-    Live::new(registry.next_id(), route.into(), subject.map(Into::into), Ipv4Addr::LOCALHOST.into(), now)
+    let holder = Holder::from(&Identity { subject: subject.map(Into::into), ..Identity::default() });
+    Live::new(registry.next_id(), route.into(), holder, Ipv4Addr::LOCALHOST.into(), now)
 }
 
 fn all_of(limit: usize) -> Query {
@@ -47,7 +50,7 @@ fn the_first_order_stands_and_wakes_the_session() {
     assert_eq!(entry.ordered(), None);
     entry.order(Deny::Draining);
     entry.order(Deny::Kicked);
-    assert_eq!(entry.ordered(), Some(Deny::Draining));
+    assert_eq!(entry.ordered(), Some(&Order::from(Deny::Draining)));
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
 
@@ -56,7 +59,7 @@ fn every_reason_can_be_ordered() {
     for deny in Deny::ALL {
         let live = live(&Registry::new(1), "a", None);
         live.order(*deny);
-        assert_eq!(live.ordered(), Some(*deny));
+        assert_eq!(live.ordered().map(|order| order.reason), Some(*deny));
     }
 }
 
