@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -18,7 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Guard};
 use crate::books::Books;
 use crate::drain;
 use crate::listener;
@@ -28,7 +29,16 @@ use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
+use crate::policy::revocation::Revocations;
+use crate::revocation_file::RevocationFile;
 use crate::session::live::Registry;
+
+/// The operator's listener, before there is a thread for it.
+struct Desk {
+    socket: StdListener,
+    guard: Guard,
+    file: Option<RevocationFile>,
+}
 
 /// How far the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +146,12 @@ impl Gateway {
     ///
     /// # Errors
     /// An address that can't be bound, named; a thread that can't be made.
-    pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        mut loaded: Loaded,
+        clock: Clock,
+        format: Format,
+        log: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
         let workers = loaded.workers();
         let mut sockets = Vec::new();
         for (index, listen) in loaded.listen.iter().enumerate() {
@@ -146,12 +161,21 @@ impl Gateway {
             Some(address) => Some(bind(address, 1).map_err(named("admin", address))?.remove(0)),
             None => None,
         };
+        let kept = match &loaded.revocation_file {
+            Some(path) => Some(keep(path, &loaded.policy.revocations, &clock)?),
+            None => None,
+        };
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
+        let token = loaded.admin_token.take();
         let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
+        let admin = admin.zip(admin_address).map(|(socket, address)| {
+            let guard = Guard::new(token, address.ip());
+            Desk { socket, guard, file: kept }
+        });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {
             gateway.stop();
@@ -163,7 +187,7 @@ impl Gateway {
         &mut self,
         mut sockets: Vec<Vec<StdListener>>,
         workers: usize,
-        admin: Option<StdListener>,
+        admin: Option<Desk>,
         drain_timeout: Duration,
     ) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
@@ -239,7 +263,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let sources = sources(&policy, &handshakes, loaded.handshakes_in_flight, &log);
+    let sources = sources(&policy, &clock, &handshakes, loaded.handshakes_in_flight, &log);
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -266,7 +290,13 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
 }
 
 /// What the metrics ask for at each scrape.
-fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log: &AccessLog) -> Sources {
+fn sources(
+    policy: &Arc<Policy>,
+    clock: &Clock,
+    handshakes: &Arc<Semaphore>,
+    places: usize,
+    log: &AccessLog,
+) -> Sources {
     let zones = {
         let policy = policy.clone();
         move || {
@@ -296,10 +326,18 @@ fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log
         }
     };
     let handshakes = handshakes.clone();
+    let revocations = {
+        let (policy, clock) = (policy.clone(), clock.clone());
+        move || {
+            let revocations = &policy.revocations;
+            (revocations.entries(0, clock.now().wall).1 as u64, revocations.capacity() as u64)
+        }
+    };
     Sources {
         zones: Box::new(zones),
         caps: Box::new(caps),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
+        revocations: Box::new(revocations),
         log_dropped: Box::new(log.dropped()),
     }
 }
@@ -322,14 +360,20 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
 }
 
 /// The other thread's life: the admin's pages until the drain is over.
-fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>, drain_timeout: Duration) {
+fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
     runtime.block_on(async {
-        if let Some(socket) = admin {
+        if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let draining = shared.clone();
                     let ready = move || if draining.is_draining() { Err("draining".to_owned()) } else { Ok(()) };
-                    let state = AdminState { books: shared.books.clone(), ready: Box::new(ready) };
+                    let state = AdminState {
+                        books: shared.books.clone(),
+                        ready: Box::new(ready),
+                        guard,
+                        revocations: shared.policy.revocations.clone(),
+                        file,
+                    };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
@@ -365,6 +409,13 @@ fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
         bound.push(socket.into());
     }
     Ok(bound)
+}
+
+/// The revocations' file, which is written once at the start: whether it can be shows now, not when somebody is revoked.
+fn keep(path: &Path, revocations: &Revocations, clock: &Clock) -> io::Result<RevocationFile> {
+    RevocationFile::open(path.to_owned(), revocations, clock.now().wall).map_err(|error| {
+        io::Error::new(error.kind(), format!("revocation.file: `{}` can't be written: {error}", path.display()))
+    })
 }
 
 fn named(key: &str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
