@@ -1,4 +1,4 @@
-//! One line for every handshake that was refused and every session that ended.
+//! One line for every handshake that was refused, every session that ended, and what happened to an identity in between.
 //!
 //! A line is written by a thread of its own and is dropped, and counted, where its reader is too slow: a log never
 //! holds up traffic. Payloads, tokens and query strings have no field here.
@@ -91,6 +91,19 @@ pub struct Ended<'a> {
     pub reason: Option<Deny>,
 }
 
+/// A session whose identity has ended, and that goes on.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "identity_expired")]
+#[allow(missing_docs, reason = "the words of the log line say it")]
+pub struct Expired<'a> {
+    pub time: Timestamp,
+    pub connection_id: Id,
+    pub route: &'a str,
+    pub client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Said<'a>>,
+}
+
 /// Where the lines go. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -119,6 +132,11 @@ impl AccessLog {
     /// Writes down the end of a session.
     pub fn ended(&self, ended: &Ended<'_>) {
         self.line(ended);
+    }
+
+    /// Writes down that a session's identity has ended.
+    pub fn expired(&self, expired: &Expired<'_>) {
+        self.line(expired);
     }
 
     /// A reader of the number of lines dropped so far.

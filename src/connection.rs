@@ -148,7 +148,8 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let live = Live::new(id, route.name.clone(), attempt.subject(), attempt.client(), books.clock.now());
+    let since = books.clock.now();
+    let live = Live::new(id, route.name.clone(), attempt.subject(), attempt.client(), since, admission.expires);
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     let active = worker.traffic[route.index].enter();
@@ -159,7 +160,6 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         upstream: (upstream.stream, &upstream.first),
         deflate: upstream.deflate,
         route,
-        expires: admission.expires,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

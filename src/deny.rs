@@ -210,7 +210,6 @@ impl Deny {
             Deny::TokenForbidden
                 | Deny::TokenRevoked
                 | Deny::ControlRate
-                | Deny::LifetimeOver
                 | Deny::SlowConsumer
                 | Deny::PolicyChanged
                 | Deny::Kicked

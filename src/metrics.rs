@@ -82,6 +82,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a session that outlives its identity.
+    pub fn identity_expired(&self, route: usize) {
+        self.counts.routes[route].expired.up();
+    }
+
     /// Counts a handshake that the route's rate would have refused if it were not in dry run.
     pub fn dry_run(&self, route: usize) {
         self.counts.routes[route].dry_run.up();

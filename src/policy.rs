@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod cap;
 pub mod client_ip;
 pub mod compile;
+pub mod expiry;
 pub mod forward;
 pub mod key;
 pub mod origin;

@@ -99,7 +99,8 @@ fn connections_are_filtered_by_decoded_parameters() {
     let _entries: Vec<_> = [("a b", "ann"), ("a b", "bob&c"), ("chat", "ann")]
         .into_iter()
         .map(|(route, subject)| {
-            let live = Live::new(state.books.sessions.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now);
+            let live =
+                Live::new(state.books.sessions.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now, None);
             state.books.sessions.enter(0, live)
         })
         .collect();

@@ -92,6 +92,7 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         }
         Ok(())
     })?;
+    by_route(counts, to, &family::SESSIONS_EXPIRED, |out, route| out.counter([&route.name], route.expired.get()))?;
     by_route(counts, to, &family::SESSION_SECONDS, |out, route| out.histogram([&route.name], &route.session_seconds))?;
     by_route(counts, to, &family::SESSION_MESSAGES, |out, route| {
         for direction in Direction::ALL {

@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod expiry;
 mod routes;
 mod sections;
 

@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
+use super::expiry::Expiry;
 use super::origin::Origins;
 use super::target::Target;
 use super::token::Verifier;
@@ -95,6 +96,8 @@ pub struct Terms {
     pub ping_timeout: u64,
     /// How long a Close waits for its answer.
     pub close_timeout: u64,
+    /// How long it may last.
+    pub expiry: Expiry,
 }
 
 /// A rate of messages on one connection.

@@ -3,6 +3,8 @@
 //! A session is listed as long as its [`Entry`] lives. The list is cut by worker, so that a session's start and end
 //! wait for nobody but who looks. Nothing here knows how a session ends: it is ordered to, and does it itself.
 
+mod term;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +21,8 @@ use crate::access_log::Said;
 use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
+
+pub use term::Term;
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +53,8 @@ pub struct Live {
     pub client: IpAddr,
     /// When it began.
     pub since: Now,
+    /// When its identity ends.
+    pub term: Term,
     /// Messages, by [`Direction::index`]. Written by the session alone.
     pub messages: [Counter; 2],
     /// Bytes, likewise.
@@ -65,13 +71,21 @@ const _: () = assert!(Deny::ALL.len() < u8::MAX as usize);
 impl Live {
     /// A session that begins now.
     #[must_use]
-    pub fn new(id: Id, route: Arc<str>, subject: Option<Arc<str>>, client: IpAddr, since: Now) -> Self {
+    pub fn new(
+        id: Id,
+        route: Arc<str>,
+        subject: Option<Arc<str>>,
+        client: IpAddr,
+        since: Now,
+        expires: Option<u64>,
+    ) -> Self {
         Self {
             id,
             route,
             subject,
             client,
             since,
+            term: Term::new(expires),
             messages: Default::default(),
             bytes: Default::default(),
             waker: OnceLock::new(),

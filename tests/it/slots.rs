@@ -178,7 +178,7 @@ async fn a_panic_gives_back_what_its_session_held_and_is_written_down() {
         let (admission, route) = (decision.verdict.unwrap(), decision.route.unwrap());
         shared.books.metrics.handshake(Some(route.index), Ok(()), 0);
         let id = shared.books.sessions.next_id();
-        let live = Live::new(id, route.name.clone(), decision.subject, client, now);
+        let live = Live::new(id, route.name.clone(), decision.subject, client, now, None);
         let entry = shared.books.sessions.enter(0, live);
         let active = shared.books.metrics.traffic(0, route.index).enter();
         let listener: Arc<str> = "test".into();

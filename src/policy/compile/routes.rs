@@ -298,6 +298,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         ping_interval: typed.ping_interval.map(millis),
         ping_timeout: millis(typed.ping_timeout),
         close_timeout: millis(typed.close_timeout),
+        expiry: super::expiry::compile(typed, at, found),
     }
 }
 

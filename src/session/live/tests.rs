@@ -6,7 +6,7 @@ use super::*;
 
 fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
     let now = Now { mono: 5_000, wall: 1_709_251_199_007 };
-    Live::new(registry.next_id(), route.into(), subject.map(Into::into), Ipv4Addr::LOCALHOST.into(), now)
+    Live::new(registry.next_id(), route.into(), subject.map(Into::into), Ipv4Addr::LOCALHOST.into(), now, None)
 }
 
 fn all_of(limit: usize) -> Query {
