@@ -6,13 +6,16 @@
 
 pub mod bucket;
 pub mod cap;
+pub mod claims;
 pub mod client_ip;
 pub mod compile;
 pub mod expiry;
 pub mod forward;
+pub mod identity;
 pub mod key;
 pub mod origin;
 pub mod request;
+pub mod require;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -27,10 +30,10 @@ use ipnet::IpNet;
 use crate::deny::Deny;
 use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
+use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
-use token::Identity;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -95,6 +98,8 @@ pub struct Admission {
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
     pub expires: Option<u64>,
+    /// Whose session it will be.
+    pub identity: Identity,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -162,11 +167,12 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = check_token(route, ask, now)?;
+        let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
+        identity::allow(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires })
+        Ok(Admission { permits, wait_ms, expires, identity })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -221,18 +227,6 @@ impl Policy {
         };
         Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
-}
-
-fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
-    let Some(rule) = &route.token else { return Ok(Identity::default()) };
-    let refuse = |deny: Deny, why| {
-        let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
-        Denial { status, ..Denial::new(deny, why) }
-    };
-    let found = token::source::find(&rule.from, ask.headers, ask.query)
-        .map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
-    let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
-    rule.verifier.verify(&found.token, now).map_err(|r| refuse(r.deny, r.why))
 }
 
 impl Decision {

@@ -8,6 +8,7 @@ use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
 use super::expiry::Expiry;
 use super::origin::Origins;
+use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
 use super::zone::Zone;
@@ -29,6 +30,8 @@ pub struct Route {
     pub pass_upstream_errors: bool,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// What the token has to claim.
+    pub require: Require,
     /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
     /// backend that believes it may stand behind both.
     pub subject_header: HeaderName,
@@ -45,8 +48,8 @@ pub struct Route {
 /// Which token a route wants, and what becomes of it.
 #[derive(Debug)]
 pub struct TokenRule {
-    /// The `[jwt.NAME]`.
-    pub verifier: Arc<Verifier>,
+    /// The `[jwt.NAME]`s, never none. Of several each has issuers of its own.
+    pub verifiers: Vec<Arc<Verifier>>,
     /// Where it is looked for.
     pub from: Vec<TokenFrom>,
     /// Whether the upstream sees it.

@@ -7,14 +7,16 @@ use http::{HeaderName, HeaderValue};
 
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, nearest};
-use crate::config::value::{Origins as TypedOrigins, Rate, TokenFrom};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate, TokenFrom};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
 use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
+use crate::policy::require::Require;
 use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
+use crate::policy::token::Verifier;
 use crate::policy::zone::Zone;
 
 /// Every host and path that leads to a route.
@@ -67,6 +69,7 @@ fn one(
     let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
+    let require = require(typed, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
@@ -82,6 +85,7 @@ fn one(
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
+        require,
         subject_header: subject_header?,
         origins,
         handshakes,
@@ -127,7 +131,7 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
-    let name = typed.jwt.as_ref()?;
+    let names = typed.jwt.as_ref()?;
     if typed.token_from.is_empty() {
         found.wrong(
             format!("{at}.token_from"),
@@ -144,18 +148,55 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
             help,
         );
     }
-    let Some(verifier) = named.verifiers.get(name) else {
-        if !named.typed_jwt.contains(name) {
-            let message = format!("there is no [jwt.{name}]");
-            found.wrong(format!("{at}.jwt"), message, &nearest(name, named.typed_jwt.iter()));
+    let (verifiers, status) = verifiers(names, at, named, found)?;
+    Some(TokenRule { verifiers, from: typed.token_from.clone(), forward: typed.forward_token, status })
+}
+
+/// The `[jwt.NAME]`s of a route, and the status of its refusals: 401 if one of them says so.
+fn verifiers(names: &OneOrMany, at: &str, named: &Named, found: &mut Findings) -> Option<(Vec<Arc<Verifier>>, u16)> {
+    let at = format!("{at}.jwt");
+    let mut verifiers: Vec<Arc<Verifier>> = Vec::new();
+    let mut status = 403;
+    let mut whole = true;
+    for name in &names.0 {
+        let Some((verifier, of_refusal)) = named.verifiers.get(name) else {
+            whole = false;
+            if !named.typed_jwt.contains(name) {
+                found.wrong(&at, format!("there is no [jwt.{name}]"), &nearest(name, named.typed_jwt.iter()));
+            }
+            continue;
+        };
+        if names.0.len() > 1 && verifier.issuers().next().is_none() {
+            let message = format!("[jwt.{name}] has no `issuer`, so nothing tells its tokens from those of the others");
+            found.wrong(&at, message, "give each of them the `issuer` of its tokens");
+            whole = false;
         }
-        return None;
-    };
-    Some(TokenRule {
-        verifier: verifier.0.clone(),
-        from: typed.token_from.clone(),
-        forward: typed.forward_token,
-        status: verifier.1,
+        let taken = |issuer: &&str| verifiers.iter().any(|other| other.is_of(issuer));
+        if let Some(issuer) = verifier.issuers().find(taken) {
+            let message = format!("[jwt.{name}] has the issuer `{issuer}`, as one before it");
+            found.wrong(&at, message, "one block for each issuer");
+            whole = false;
+        }
+        status = status.min(*of_refusal);
+        verifiers.push(verifier.clone());
+    }
+    whole.then_some((verifiers, status))
+}
+
+/// What a token must claim; nothing, if something is wrong with it.
+fn require(typed: &config::Route, at: &str, found: &mut Findings) -> Require {
+    if !typed.require.0.is_empty() && typed.jwt.is_none() {
+        found.wrong(format!("{at}.require"), "without `jwt` there are no claims", "add `jwt`, or remove it");
+    }
+    Require::compile(&typed.require, &[]).unwrap_or_else(|problems| {
+        for (claim, message) in problems {
+            found.wrong(
+                format!("{at}.require.{claim}"),
+                message,
+                "\"{name}\" is a part of the route's `path` or `host`",
+            );
+        }
+        Require::default()
     })
 }
 

@@ -122,7 +122,7 @@ fn of_a_renewal_and_the_end_at_one_moment_the_first_counts() {
             let said = client.take();
             if renewed_first {
                 assert_eq!(said, [0_u8; 0]);
-                rig.advance(END - 1).await;
+                rig.advance(END - 1000).await;
                 assert_eq!(client.take(), [0_u8; 0]);
             } else {
                 assert_eq!(said, frame::close(4001, "token_expired", None));
@@ -152,6 +152,7 @@ fn a_notice_waits_for_the_end_of_the_message_and_is_left_out_if_that_does_not_co
             let terms = terms(OnExpiry::Close, None, Some(60_000));
             let (mut rig, mut client, mut upstream) = Rig::opened(terms, false, Some(END), (b"", b""));
             upstream.send(&first);
+            rig.settle().await;
             rig.advance(END - 60_000).await;
             upstream.send(&ping);
             rig.settle().await;
@@ -175,6 +176,7 @@ fn a_notice_that_waits_is_taken_back_by_a_renewal() {
         let terms = terms(OnExpiry::Close, None, Some(60_000));
         let (mut rig, mut client, mut upstream) = Rig::opened(terms, false, Some(END), (b"", b""));
         upstream.send(&Wire { fin: false, ..Wire::text(ToClient, b"first") }.bytes());
+        rig.settle().await;
         rig.advance(END - 60_000).await;
         assert!(rig.live.term.extend(Some(2 * END)));
         rig.live.wake();
