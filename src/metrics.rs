@@ -82,6 +82,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a renewal: whether it moved any session.
+    pub fn renewal(&self, route: usize, result: Result<(), Deny>) {
+        self.counts.routes[route].renewals.up(result.err());
+    }
+
     /// Counts a session that outlives its identity.
     pub fn identity_expired(&self, route: usize) {
         self.counts.routes[route].expired.up();

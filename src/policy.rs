@@ -14,6 +14,7 @@ pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod origin;
+pub mod renew;
 pub mod request;
 pub mod require;
 pub mod route;
@@ -32,8 +33,9 @@ use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
 use identity::Identity;
 use key::{Key, KeyHasher};
+use renew::Lineage;
 use request::Opening;
-use route::{Matcher, Route};
+use route::{Captures, Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -43,6 +45,8 @@ pub struct Policy {
     pub routes: Vec<Arc<Route>>,
     /// Every host and path that leads to one of them, the most particular first.
     ranked: Vec<(Matcher, Arc<Route>)>,
+    /// Every host and path at which sessions of one of them are renewed, likewise.
+    renewals: Vec<(Matcher, Arc<Route>)>,
     /// The cap over all routes.
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
@@ -70,6 +74,8 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
     /// The subject, once a token was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
@@ -100,6 +106,10 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// Which tokens may renew it.
+    pub lineage: Option<Lineage>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -151,28 +161,26 @@ impl Policy {
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
         let Opening { host, path } = ask.opening;
-        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
+        let Some((captures, route)) = found else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision =
-            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
 
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        if let Some(origins) = &route.origins {
-            let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
-            let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
-            origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
-        }
+        check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
-        identity::allow(route, &identity)?;
+        identity::allow(route, &identity, &found.captures)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, identity })
+        let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
+        Ok(Admission { permits, wait_ms, expires, identity, lineage, captures: found.captures.clone() })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -229,10 +237,24 @@ impl Policy {
     }
 }
 
+fn check_origin(route: &Route, headers: &HeaderMap) -> Result<(), Denial> {
+    let Some(origins) = &route.origins else { return Ok(()) };
+    let origin = headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
+    let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
+    origins.check(origin).map_err(|deny| Denial::new(deny, why))
+}
+
 impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
+        Self {
+            route: None,
+            captures: Captures::default(),
+            subject: None,
+            dry_run_refusal: false,
+            near: Near::default(),
+            verdict: Err(denial),
+        }
     }
 }

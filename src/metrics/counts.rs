@@ -72,6 +72,7 @@ pub(super) struct RouteCounts {
     pub(super) session_messages: [Histogram; Direction::ALL.len()],
     pub(super) dry_run: Shared,
     pub(super) expired: Shared,
+    pub(super) renewals: Tally,
 }
 
 impl RouteCounts {
@@ -85,6 +86,7 @@ impl RouteCounts {
             session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES)),
             dry_run: Shared::default(),
             expired: Shared::default(),
+            renewals: Tally::new(),
         }
     }
 }

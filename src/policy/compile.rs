@@ -1,6 +1,7 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
 mod expiry;
+mod renew;
 mod routes;
 mod sections;
 
@@ -74,11 +75,12 @@ impl Policy {
             typed_zones: config.zone.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        let renewals = renew::places(config, &routes, &ranked, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
         }
-        ranked.sort_by_key(|(matcher, _)| matcher.rank());
+        ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
         let own_zones = routes.iter().filter_map(|route| route.handshakes.as_ref()).map(|h| h.zone.clone());
         let mut zones: Vec<Arc<Zone>> = named.zones.into_values().collect();
         for zone in own_zones {
@@ -90,6 +92,7 @@ impl Policy {
         let policy = Policy {
             routes,
             ranked,
+            renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),

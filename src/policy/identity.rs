@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::route::{Route, TokenRule};
+use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
 use crate::deny::Deny;
@@ -52,12 +52,12 @@ pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denia
     verifier.verify(token, now).map_err(|refusal| refuse(rule.status, refusal.deny, refusal.why))
 }
 
-/// Whether the claims allow the route.
+/// Whether the claims allow the route, and of it what the path and host ask for.
 ///
 /// # Errors
 /// `token_forbidden`.
-pub fn allow(route: &Route, identity: &Identity) -> Result<(), Denial> {
-    let allowed = route.require.check(&identity.claims, |_| None);
+pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
+    let allowed = route.require.check(&identity.claims, |name| captures.get(name));
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
 }
 
@@ -72,7 +72,7 @@ fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifie
 }
 
 /// A refusal with the status that the operator chose for those that are about tokens.
-fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
+pub(super) fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
     let denial = Denial::new(deny, why);
     if deny.about_token() { Denial { status, ..denial } } else { denial }
 }

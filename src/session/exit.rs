@@ -77,13 +77,13 @@ impl Exit {
     #[must_use]
     #[inline]
     pub fn ends(&self) -> Ends {
-        Ends { since: self.entry.since.mono, expires: self.entry.term.get() }
+        Ends { since: self.entry.since.mono, expires: self.entry.holder.term.get() }
     }
 
     /// Begins the end since the identity's has come. False: a renewal has moved it.
     #[must_use]
     pub fn expire(&self, ends: Ends) -> bool {
-        self.entry.term.expire(ends.expires)
+        self.entry.holder.term.expire(ends.expires)
     }
 
     /// Writes down that the identity has ended although the session goes on.
@@ -95,7 +95,7 @@ impl Exit {
             connection_id: live.id,
             route: &live.route,
             client: live.client,
-            subject: live.subject.as_deref().map(Said::new),
+            subject: live.holder.subject.as_deref().map(Said::new),
         });
     }
 
@@ -139,7 +139,7 @@ impl Exit {
     pub fn end(&mut self, end: End) {
         self.end.get_or_insert(end);
         // From here on no renewal counts.
-        self.entry.term.end();
+        self.entry.holder.term.end();
     }
 
     /// The Close that tells of the end: with the reason's code and label, or an answer to a Close with its own code
@@ -171,7 +171,7 @@ impl Drop for Exit {
             listener: &self.listener,
             route: &live.route,
             client: live.client,
-            subject: live.subject.as_deref().map(Said::new),
+            subject: live.holder.subject.as_deref().map(Said::new),
             duration_ms,
             messages_to_upstream: messages[0],
             bytes_to_upstream: bytes[0],

@@ -3,6 +3,7 @@
 //! A session is listed as long as its [`Entry`] lives. The list is cut by worker, so that a session's start and end
 //! wait for nobody but who looks. Nothing here knows how a session ends: it is ordered to, and does it itself.
 
+pub mod holder;
 mod term;
 
 use std::collections::HashMap;
@@ -21,8 +22,8 @@ use crate::access_log::Said;
 use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
-
-pub use term::Term;
+use crate::policy::renew::Lineage;
+use holder::{Holder, Token};
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,14 +48,12 @@ pub struct Live {
     pub id: Id,
     /// The route's name.
     pub route: Arc<str>,
-    /// The token's subject.
-    pub subject: Option<Arc<str>>,
+    /// Whose it is.
+    pub holder: Holder,
     /// The client's address.
     pub client: IpAddr,
     /// When it began.
     pub since: Now,
-    /// When its identity ends.
-    pub term: Term,
     /// Messages, by [`Direction::index`]. Written by the session alone.
     pub messages: [Counter; 2],
     /// Bytes, likewise.
@@ -71,21 +70,13 @@ const _: () = assert!(Deny::ALL.len() < u8::MAX as usize);
 impl Live {
     /// A session that begins now.
     #[must_use]
-    pub fn new(
-        id: Id,
-        route: Arc<str>,
-        subject: Option<Arc<str>>,
-        client: IpAddr,
-        since: Now,
-        expires: Option<u64>,
-    ) -> Self {
+    pub fn new(id: Id, route: Arc<str>, holder: Holder, client: IpAddr, since: Now) -> Self {
         Self {
             id,
             route,
-            subject,
+            holder,
             client,
             since,
-            term: Term::new(expires),
             messages: Default::default(),
             bytes: Default::default(),
             waker: OnceLock::new(),
@@ -109,6 +100,15 @@ impl Live {
         Deny::ALL.get(usize::from(at)).copied()
     }
 
+    /// Lets the session live by another token of its holder; see [`Holder::renew`].
+    pub fn renew(&self, token: Token, until: Option<u64>) -> bool {
+        let renewed = self.holder.renew(token, until);
+        if renewed {
+            self.wake();
+        }
+        renewed
+    }
+
     /// Whom to wake: said once, by the session, before it first looks at [`Live::ordered`].
     pub fn register(&self, waker: &Waker) {
         // A second one could only be the same.
@@ -129,7 +129,7 @@ impl Live {
         LiveView {
             id: self.id,
             route: &self.route,
-            subject: self.subject.as_deref().map(Said::new),
+            subject: self.holder.subject.as_deref().map(Said::new),
             client: self.client.to_canonical(),
             since: Timestamp(self.since.wall),
             duration_seconds: now.mono.saturating_sub(self.since.mono) / 1000,
@@ -258,6 +258,19 @@ impl Registry {
         all
     }
 
+    /// Those of one route that tokens of this lineage may renew.
+    #[must_use]
+    pub fn of_lineage(&self, route: &str, lineage: Lineage) -> Vec<Arc<Live>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            // The rest is left where it is: a pointer's copy costs more than a look.
+            let lives = shard.lock();
+            let meant = |live: &&Arc<Live>| live.holder.lineage == Some(lineage) && *live.route == *route;
+            found.extend(lives.values().filter(meant).cloned());
+        }
+        found
+    }
+
     /// Has every session look around.
     pub fn wake_all(&self) {
         for live in self.all() {
@@ -271,7 +284,7 @@ impl Registry {
         let mut lives = self.all();
         lives.retain(|live| {
             query.route.as_deref().is_none_or(|route| *live.route == *route)
-                && query.subject.as_deref().is_none_or(|subject| live.subject.as_deref() == Some(subject))
+                && query.subject.as_deref().is_none_or(|subject| live.holder.subject.as_deref() == Some(subject))
         });
         let total = lives.len();
         lives.sort_unstable_by_key(|live| live.id);

@@ -10,9 +10,20 @@ use crate::policy::expiry::NEVER;
 /// A session that has begun to end. No deadline is that early.
 const OVER: u64 = 0;
 
+/// Milliseconds. One `exp` is not the same moment of the monotonic clock each time that it is reckoned, since the wall clock
+/// is set now and then: what ends within a second of the old end ends as late. So a renewal may be sent twice.
+const SLACK: u64 = 1000;
+
 /// The moment, in [`crate::now::Now::mono`].
 #[derive(Debug)]
 pub struct Term(AtomicU64);
+
+impl Default for Term {
+    /// Without end.
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
 
 impl Term {
     /// Until then; none is without end.
@@ -29,10 +40,11 @@ impl Term {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Moves it, if that is later and the session still lives. Whether it was moved.
+    /// Moves it to a later moment; it is never moved back. False if the session has begun to end, or if it lasts longer as
+    /// it is.
     pub fn extend(&self, until: Option<u64>) -> bool {
         let until = until.unwrap_or(NEVER);
-        let later = |now: u64| (now != OVER && until > now).then_some(until);
+        let later = |now: u64| (now != OVER && until.saturating_add(SLACK) >= now).then_some(until.max(now));
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).is_ok()
     }
 
@@ -57,13 +69,18 @@ mod tests {
 
     #[test]
     fn it_is_never_moved_back() {
-        let term = Term::new(Some(100));
-        assert!(!term.extend(Some(99)) && !term.extend(Some(100)));
-        assert!(term.extend(Some(101)));
-        assert_eq!(term.get(), 101);
+        let term = Term::new(Some(10_000));
+        assert!(!term.extend(Some(8999)));
+        for until in [9000, 10_000] {
+            assert!(term.extend(Some(until)), "as late, give or take a second");
+            assert_eq!(term.get(), 10_000);
+        }
+        assert!(term.extend(Some(10_001)));
+        assert_eq!(term.get(), 10_001);
         assert!(term.extend(None));
         assert_eq!(term.get(), NEVER);
-        assert!(!term.extend(None) && !term.extend(Some(1000)));
+        assert!(term.extend(None) && !term.extend(Some(1000)));
+        assert_eq!(term.get(), NEVER);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn an_identity_that_ends_without_the_session_is_said_to_once_and_again_after_a_r
         upstream.send(&Wire::text(ToClient, b"on").bytes());
         rig.settle().await;
         assert_eq!((client.take().len(), lapses(&rig)), (4, 1));
-        assert!(rig.live.term.extend(Some(2 * END)));
+        assert!(rig.live.holder.term.extend(Some(2 * END)));
         rig.advance(1000).await;
         assert_eq!(lapses(&rig), 1);
         rig.advance(END).await;
@@ -93,7 +93,7 @@ fn a_renewed_session_outlives_its_first_token_and_ends_with_the_second() {
             Rig::opened(terms(OnExpiry::Close, None, Some(60_000)), false, Some(END), (b"", b""));
         rig.advance(END - 60_000).await;
         assert_eq!(client.take(), notice());
-        assert!(rig.live.term.extend(Some(2 * END)));
+        assert!(rig.live.holder.term.extend(Some(2 * END)));
         rig.live.wake();
         rig.settle().await;
         rig.advance(60_000).await;
@@ -115,7 +115,7 @@ fn of_a_renewal_and_the_end_at_one_moment_the_first_counts() {
             rig.books.clock.advance(std::time::Duration::from_millis(END));
             if renewed_first {
                 // The clock is past the end, and the session has not looked yet.
-                assert!(rig.live.term.extend(Some(2 * END)));
+                assert!(rig.live.holder.term.extend(Some(2 * END)));
             }
             rig.live.wake();
             rig.settle().await;
@@ -126,7 +126,7 @@ fn of_a_renewal_and_the_end_at_one_moment_the_first_counts() {
                 assert_eq!(client.take(), [0_u8; 0]);
             } else {
                 assert_eq!(said, frame::close(4001, "token_expired", None));
-                assert!(!rig.live.term.extend(Some(2 * END)), "it has begun to end");
+                assert!(!rig.live.holder.term.extend(Some(2 * END)), "it has begun to end");
             }
         }
     });
@@ -139,7 +139,7 @@ fn a_session_that_ends_for_another_reason_is_not_renewed_while_it_waits_for_the_
         client.send(&Wire::close(ToUpstream, 1000).bytes());
         rig.settle().await;
         assert!(!rig.is_over());
-        assert!(!rig.live.term.extend(Some(2 * END)));
+        assert!(!rig.live.holder.term.extend(Some(2 * END)));
     });
 }
 
@@ -178,7 +178,7 @@ fn a_notice_that_waits_is_taken_back_by_a_renewal() {
         upstream.send(&Wire { fin: false, ..Wire::text(ToClient, b"first") }.bytes());
         rig.settle().await;
         rig.advance(END - 60_000).await;
-        assert!(rig.live.term.extend(Some(2 * END)));
+        assert!(rig.live.holder.term.extend(Some(2 * END)));
         rig.live.wake();
         rig.settle().await;
         client.take();
