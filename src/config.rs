@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
-pub use route::{Connections, Handshakes, Messages, OnExcess, Route};
+pub use route::{Connections, DenyBy, Handshakes, Messages, OnExcess, Route};
 pub use schema::schema;
 use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
 

@@ -14,6 +14,7 @@ pub mod origin;
 pub mod request;
 pub mod route;
 pub mod target;
+pub mod tell;
 pub mod token;
 pub mod zone;
 
@@ -29,6 +30,7 @@ use cap::{Cap, KeyedPermit, Permit};
 use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
+use tell::Telling;
 use token::Identity;
 use zone::{DryRun, Hit, Zone};
 
@@ -43,6 +45,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// How many refusals are told by a Close.
+    pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     keys: KeyHasher,

@@ -2,6 +2,7 @@
 
 mod routes;
 mod sections;
+mod token_from;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -91,6 +93,7 @@ impl Policy {
             ranked,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             keys: KeyHasher::default(),
         };

@@ -10,8 +10,8 @@ use super::origin::Origins;
 use super::target::Target;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::OnExcess;
 use crate::config::value::TokenFrom;
+use crate::config::{DenyBy, OnExcess};
 
 /// One `[[route]]`, compiled.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Route {
     pub subject_header: HeaderName,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
+    /// How a refusal is told.
+    pub deny: DenyBy,
     /// The rate of handshakes.
     pub handshakes: Option<HandshakeLimit>,
     /// How many sessions there may be at once.
