@@ -207,8 +207,7 @@ impl Deny {
     pub const fn reserved(self) -> bool {
         matches!(
             self,
-            Deny::TokenForbidden
-                | Deny::TokenRevoked
+            Deny::TokenRevoked
                 | Deny::ControlRate
                 | Deny::LifetimeOver
                 | Deny::SlowConsumer

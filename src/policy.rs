@@ -6,12 +6,15 @@
 
 pub mod bucket;
 pub mod cap;
+pub mod claims;
 pub mod client_ip;
 pub mod compile;
 pub mod forward;
+pub mod identity;
 pub mod key;
 pub mod origin;
 pub mod request;
+pub mod require;
 pub mod route;
 pub mod target;
 pub mod tell;
@@ -27,11 +30,11 @@ use ipnet::IpNet;
 use crate::deny::Deny;
 use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
+use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
-use route::{Matcher, Route};
+use route::{Captures, Matcher, Route};
 use tell::Telling;
-use token::Identity;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -70,6 +73,8 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
     /// The subject, once a token was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
@@ -98,6 +103,8 @@ pub struct Admission {
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
     pub expires: Option<u64>,
+    /// Whose session it will be.
+    pub identity: Identity,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -149,11 +156,12 @@ impl Policy {
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
         let Opening { host, path } = ask.opening;
-        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
+        let Some((captures, route)) = found else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision =
-            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
@@ -165,11 +173,12 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = check_token(route, ask, now)?;
+        let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
+        identity::allow(route, &identity, &found.captures)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires })
+        Ok(Admission { permits, wait_ms, expires, identity })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -226,22 +235,17 @@ impl Policy {
     }
 }
 
-fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
-    let Some(rule) = &route.token else { return Ok(Identity::default()) };
-    let refuse = |deny: Deny, why| {
-        let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
-        Denial { status, ..Denial::new(deny, why) }
-    };
-    let found = token::source::find(&rule.from, ask.headers, ask.query)
-        .map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
-    let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
-    rule.verifier.verify(&found.token, now).map_err(|r| refuse(r.deny, r.why))
-}
-
 impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
+        Self {
+            route: None,
+            captures: Captures::default(),
+            subject: None,
+            dry_run_refusal: false,
+            near: Near::default(),
+            verdict: Err(denial),
+        }
     }
 }

@@ -47,7 +47,10 @@ fn target(route: &Route) -> String {
 
 fn terms(route: &Route) -> Vec<String> {
     let mut terms = vec![match &route.token {
-        Some(rule) => format!("token with one of {} keys", rule.verifier.key_count()),
+        Some(rule) => {
+            let keys: usize = rule.verifiers.iter().map(|verifier| verifier.key_count()).sum();
+            format!("token with one of {keys} keys")
+        }
         None => "no token".to_owned(),
     }];
     terms.push(match &route.origins {

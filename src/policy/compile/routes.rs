@@ -7,14 +7,16 @@ use http::{HeaderName, HeaderValue};
 
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, nearest, token_from};
-use crate::config::value::{Origins as TypedOrigins, Rate};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
 use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
-use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
+use crate::policy::require::Require;
+use crate::policy::route::{Caps, HandshakeLimit, Matcher, MessageLimit, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
+use crate::policy::token::Verifier;
 use crate::policy::zone::Zone;
 
 /// Every host and path that leads to a route.
@@ -37,8 +39,9 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             );
         }
         let matchers = matchers(typed, &at, found);
-        let twice =
-            matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        let twice = matchers
+            .iter()
+            .find_map(|(matcher, key)| places.insert(matcher.place.clone(), index).map(|first| (first, key)));
         if let Some((first, key)) = twice {
             let message = format!("route[{first}] has the same host and path");
             found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
@@ -46,7 +49,7 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             let message = format!("`{name}` is route[{first}]'s name too");
             found.wrong(format!("{at}.name"), message, "give one of them a `name` of its own");
         }
-        if let Some(route) = one(typed, index, &name, &at, named, found).map(Arc::new) {
+        if let Some(route) = one(typed, index, &name, &matchers, &at, named, found).map(Arc::new) {
             ranked.extend(matchers.into_iter().map(|(matcher, _)| (matcher, route.clone())));
             routes.push(route);
         }
@@ -58,30 +61,34 @@ fn one(
     typed: &config::Route,
     index: usize,
     name: &str,
+    matchers: &[(Matcher, &str)],
     at: &str,
     named: &Named,
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
-    // A malformed path was told of with its place; what else is wrong with the route is told too.
-    let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
+    let require = require(typed, matchers, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
     let terms = terms(typed, at, found);
+    // Without a place the path or a host is wrong already, and said to be.
+    let (matcher, _) = matchers.first()?;
     if found.problems.len() > before {
         return None;
     }
     Some(Route {
         name: name.into(),
         index,
-        path,
+        segments: matcher.segments(),
+        captures: matcher.names.clone(),
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
+        require,
         subject_header: subject_header?,
         origins,
         deny: typed.deny,
@@ -98,12 +105,21 @@ fn name_of(typed: &config::Route) -> String {
 
 /// A route for several hosts has a matcher for each, with the key to blame.
 fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Matcher, &'static str)> {
-    let Some(any) = found.take(format!("{at}.path"), Matcher::new(Host::Any, &typed.path, typed.exact)) else {
+    let Some(any) = found.take(format!("{at}.path"), Matcher::new(&typed.path, typed.exact)) else {
         return Vec::new();
     };
     let Some(hosts) = &typed.host else { return vec![(any, "path")] };
-    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
-    hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
+    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), any.at(host)));
+    let matchers: Vec<_> = hosts.map(|matcher| (matcher, "host")).collect();
+    if matchers.iter().any(|(matcher, _)| matcher.names != matchers[0].0.names) {
+        let message = "some of the hosts have a `{name}` that others lack";
+        found.wrong(
+            format!("{at}.host"),
+            message,
+            "the same `{name}` in all of them, or a route of its own for the others",
+        );
+    }
+    matchers
 }
 
 fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Target> {
@@ -128,20 +144,60 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
-    let name = typed.jwt.as_ref()?;
+    let names = typed.jwt.as_ref()?;
     token_from::check(typed, at, found);
-    let Some(verifier) = named.verifiers.get(name) else {
-        if !named.typed_jwt.contains(name) {
-            let message = format!("there is no [jwt.{name}]");
-            found.wrong(format!("{at}.jwt"), message, &nearest(name, named.typed_jwt.iter()));
+    let (verifiers, status) = verifiers(names, at, named, found)?;
+    Some(TokenRule { verifiers, from: typed.token_from.clone(), forward: typed.forward_token, status })
+}
+
+/// The `[jwt.NAME]`s of a route, and the status of its refusals: 401 if one of them says so.
+fn verifiers(names: &OneOrMany, at: &str, named: &Named, found: &mut Findings) -> Option<(Vec<Arc<Verifier>>, u16)> {
+    let at = format!("{at}.jwt");
+    let mut verifiers: Vec<Arc<Verifier>> = Vec::new();
+    let mut status = 403;
+    let mut whole = true;
+    for name in &names.0 {
+        let Some((verifier, of_refusal)) = named.verifiers.get(name) else {
+            whole = false;
+            if !named.typed_jwt.contains(name) {
+                found.wrong(&at, format!("there is no [jwt.{name}]"), &nearest(name, named.typed_jwt.iter()));
+            }
+            continue;
+        };
+        if names.0.len() > 1 && verifier.issuers().next().is_none() {
+            let message = format!("[jwt.{name}] has no `issuer`, so nothing tells its tokens from those of the others");
+            found.wrong(&at, message, "give each of them the `issuer` of its tokens");
+            whole = false;
         }
-        return None;
-    };
-    Some(TokenRule {
-        verifier: verifier.0.clone(),
-        from: typed.token_from.clone(),
-        forward: typed.forward_token,
-        status: verifier.1,
+        let taken = |issuer: &&str| verifiers.iter().any(|other| other.is_of(issuer));
+        if let Some(issuer) = verifier.issuers().find(taken) {
+            let message = format!("[jwt.{name}] has the issuer `{issuer}`, as one before it");
+            found.wrong(&at, message, "one block for each issuer");
+            whole = false;
+        }
+        status = status.min(*of_refusal);
+        verifiers.push(verifier.clone());
+    }
+    whole.then_some((verifiers, status))
+}
+
+/// What a token must claim; nothing, if something is wrong with it.
+fn require(typed: &config::Route, matchers: &[(Matcher, &str)], at: &str, found: &mut Findings) -> Require {
+    if !typed.require.0.is_empty() && typed.jwt.is_none() {
+        found.wrong(format!("{at}.require"), "without `jwt` there are no claims", "add `jwt`, or remove it");
+    }
+    // Without a place the path or a host is wrong already, and said to be; all hosts of a route have the same names.
+    let Some((matcher, _)) = matchers.first() else { return Require::default() };
+    let names: Vec<&str> = matcher.names.iter().map(|name| &**name).collect();
+    Require::compile(&typed.require, &names).unwrap_or_else(|problems| {
+        for (claim, message) in problems {
+            found.wrong(
+                format!("{at}.require.{claim}"),
+                message,
+                "\"{name}\" is a part of the route's `path` or `host`",
+            );
+        }
+        Require::default()
     })
 }
 

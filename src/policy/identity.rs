@@ -1,0 +1,78 @@
+//! Whose handshake it is: from the token that it carries to what a session knows of its bearer.
+//!
+//! In this order: a token, whose issuer it names, whether that issuer's keys and rules hold it; and then, once it is
+//! known who asks, whether the claims allow the route.
+
+use std::sync::Arc;
+
+use super::claims::Claims;
+use super::route::{Captures, Route, TokenRule};
+use super::token::{self, Verifier};
+use super::{Ask, Denial};
+use crate::deny::Deny;
+use crate::now::Now;
+
+/// What is known of the bearer of a token that holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// The token's `sub`: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
+    pub subject: Option<Arc<str>>,
+    /// The wall clock's milliseconds at which it ends: `exp` and the leeway. None where there is no `exp`.
+    pub expires: Option<u64>,
+    /// The wall clock's milliseconds at which the token was issued: `iat`.
+    pub issued: Option<u64>,
+    /// The `[jwt.NAME]` by which it was verified: two issuers may both have an `alice`.
+    pub jwt: Option<Arc<str>>,
+    /// All that the token claims. For the handshake alone: a session does not keep it.
+    pub claims: Claims,
+}
+
+/// Who asks for a route. Without a rule for tokens nobody is known.
+///
+/// # Errors
+/// `token_missing`, `token_invalid` or `token_expired`.
+pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
+    let Some(rule) = &route.token else { return Ok(Identity::default()) };
+    let found = token::source::find(&rule.from, ask.headers, ask.query)
+        .map_err(|deny| refuse(rule.status, deny, "tokens that disagree, or can't be read"))?;
+    let found = found.ok_or(refuse(rule.status, Deny::TokenMissing, "no token where the route looks for one"))?;
+    verify(rule, &found.token, now)
+}
+
+/// The identity of a token by one of the route's issuers, whatever the token says it may do.
+///
+/// # Errors
+/// `token_invalid` or `token_expired`.
+pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denial> {
+    let verifier = choose(&rule.verifiers, token).ok_or(refuse(
+        rule.status,
+        Deny::TokenInvalid,
+        "its iss is none of the route's issuers",
+    ))?;
+    verifier.verify(token, now).map_err(|refusal| refuse(rule.status, refusal.deny, refusal.why))
+}
+
+/// Whether the claims allow the route, and of it what the path and host ask for.
+///
+/// # Errors
+/// `token_forbidden`.
+pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
+    let allowed = route.require.check(&identity.claims, |name| captures.get(name));
+    allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
+}
+
+/// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good
+/// for this alone: which of the operator's own rules it has to hold by.
+fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifier> {
+    if let [only] = verifiers {
+        return Some(only);
+    }
+    let issuer = token::unverified_issuer(token)?;
+    verifiers.iter().find(|verifier| verifier.is_of(&issuer)).map(|verifier| &**verifier)
+}
+
+/// A refusal with the status that the operator chose for those that are about tokens.
+fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
+    let denial = Denial::new(deny, why);
+    if deny.about_token() { Denial { status, ..denial } } else { denial }
+}
