@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use crate::harness::peer::Head;
-use crate::harness::{Ask, Backend, Gate, Peer, Setup, until};
+use crate::harness::{Ask, Backend, Gate, Setup, until};
 
 /// Every place there is, on one route. Its cap of one session has a warning logged for each.
 const EVERYWHERE: &str = "jwt = \"main\"\norigins = \"any\"\nconnections = { total = 1 }\n\
@@ -123,8 +123,15 @@ async fn opened(gate: &mut Gate, backend: &Backend, ask: &Ask, watch: &mut Watch
 
 /// Everything up to the end of a refused client's connection.
 async fn refused(gate: &mut Gate, ask: &Ask, reason: &str, watch: &mut Watch) {
-    let mut client: Peer = gate.asking(ask).await;
-    watch.saw("a refusal", String::from_utf8_lossy(&client.rest().await).into_owned());
+    let mut client = gate.asking(ask).await;
+    let head = client.head().await;
+    watch.saw_head("a refusal", &head);
+    if head.status() == 101 {
+        let close = client.frame().await;
+        watch.saw("a Close", format!("{:?}", close.as_close()));
+        client.say(&close).await;
+    }
+    client.ended().await;
     gate.refused(reason).await;
 }
 
@@ -163,6 +170,8 @@ async fn no_token_is_in_anything_that_is_said_wherever_it_stood_and_whatever_it_
         }
     }
     backend.saw_nobody();
+    let closes = watch.seen.iter().filter(|(what, _)| *what == "a Close").count();
+    assert_eq!(closes, 3 * carriers("/told", &good).len(), "each refusal of the second route was told by a Close");
     watch.saw_pages(&gate).await;
     watch.saw("the access log", gate.lines.all());
     gate.finish().await;

@@ -263,18 +263,18 @@ async fn without_a_free_place_a_refusal_is_a_status() {
     let mut gate = setup.start();
     let token = gate.token("alice", 2);
     let (first, mut upstream) = gate.session_of(&backend, &Ask::to("/ws").bearer(&token)).await;
+    first.reset();
+    upstream.ended().await;
+    gate.ended("client", "client_lost").await;
+    gate.rests().await;
     let mut waiting = gate.asking(&Ask::to("/ws").bearer(&token)).await;
-    until("it waits", || gate.shared().handshakes_under_way() == 0 && gate.shared().policy.total.used() == 2).await;
+    until("it waits", || gate.shared().handshakes_under_way() == 0 && gate.shared().policy.total.used() == 1).await;
     let idle = gate.client().await;
     until("the one place is taken", || gate.shared().handshakes_under_way() == 1).await;
     gate.advance(Duration::from_secs(3));
-    gate.ended("gateway", "token_expired").await;
     assert_eq!(waiting.head().await.status(), 403);
     gate.refused("token_expired").await;
     waiting.ended().await;
     idle.reset();
-    gate.refused("client_lost").await;
-    first.reset();
-    upstream.rest().await;
     gate.finish().await;
 }
