@@ -3,9 +3,10 @@
 //! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
 //! more thread does what is no traffic: the admin's pages and the drain.
 
+mod sources;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -21,17 +22,17 @@ use tracing_appender::non_blocking::WorkerGuard;
 use crate::access_log::{AccessLog, Format};
 use crate::admin::{self, AdminState, Guard};
 use crate::books::Books;
+use crate::deny::Deny;
 use crate::drain;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::{CapFill, Metrics, Sources, Traffic, ZoneFill};
+use crate::metrics::{Metrics, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
-use crate::policy::revocation::Revocations;
 use crate::revocation_file::RevocationFile;
-use crate::session::live::Registry;
+use crate::session::live::{Live, Registry};
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -88,6 +89,15 @@ impl Shared {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Running
+    }
+
+    /// To be called of a session once it is listed, or has another token: a revocation ends those who are listed with its
+    /// token, and one that came since that token was judged did not see this session.
+    pub fn end_if_revoked(&self, live: &Live) {
+        let wall = self.books.clock.now().wall;
+        if live.holder.bearing(|bearer| self.policy.revocations.check(bearer, wall).is_some()) {
+            live.order(Deny::TokenRevoked);
+        }
     }
 
     /// Handshakes under way now.
@@ -169,7 +179,7 @@ impl Gateway {
             None => None,
         };
         let kept = match &loaded.revocation_file {
-            Some(path) => Some(keep(path, &loaded.policy.revocations, &clock)?),
+            Some(path) => Some(RevocationFile::open(path.clone(), &loaded.policy.revocations, clock.now().wall)?),
             None => None,
         };
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
@@ -270,7 +280,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let sources = sources(&policy, &clock, &handshakes, loaded.handshakes_in_flight, &log);
+    let sources = sources::of(&policy, &clock, &handshakes, loaded.handshakes_in_flight, &log);
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -293,59 +303,6 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         max_head: loaded.max_head,
         phase: watch::Sender::new(Phase::Running),
         policy,
-    }
-}
-
-/// What the metrics ask for at each scrape.
-fn sources(
-    policy: &Arc<Policy>,
-    clock: &Clock,
-    handshakes: &Arc<Semaphore>,
-    places: usize,
-    log: &AccessLog,
-) -> Sources {
-    let zones = {
-        let policy = policy.clone();
-        move || {
-            policy
-                .zones
-                .iter()
-                .map(|zone| ZoneFill {
-                    zone: zone.name().into(),
-                    entries: zone.len() as u64,
-                    capacity: zone.capacity() as u64,
-                    full: zone.full_count(),
-                })
-                .collect()
-        }
-    };
-    let caps = {
-        let policy = policy.clone();
-        move || {
-            let fill = |route, cap: &crate::policy::cap::Cap| CapFill {
-                route,
-                used: cap.used() as u64,
-                limit: Some(cap.limit() as u64),
-            };
-            let routes = policy.routes.iter();
-            let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
-            std::iter::once(fill(None, &policy.total)).chain(capped).collect()
-        }
-    };
-    let handshakes = handshakes.clone();
-    let revocations = {
-        let (policy, clock) = (policy.clone(), clock.clone());
-        move || {
-            let revocations = &policy.revocations;
-            (revocations.entries(0, clock.now().wall).1 as u64, revocations.capacity() as u64)
-        }
-    };
-    Sources {
-        zones: Box::new(zones),
-        caps: Box::new(caps),
-        in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
-        revocations: Box::new(revocations),
-        log_dropped: Box::new(log.dropped()),
     }
 }
 
@@ -416,13 +373,6 @@ fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
         bound.push(socket.into());
     }
     Ok(bound)
-}
-
-/// The revocations' file, which is written once at the start: whether it can be shows now, not when somebody is revoked.
-fn keep(path: &Path, revocations: &Revocations, clock: &Clock) -> io::Result<RevocationFile> {
-    RevocationFile::open(path.to_owned(), revocations, clock.now().wall).map_err(|error| {
-        io::Error::new(error.kind(), format!("revocation.file: `{}` can't be written: {error}", path.display()))
-    })
 }
 
 fn named(key: &str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
