@@ -16,16 +16,18 @@ ENDS = ("wsgate_handshakes_total", "wsgate_sessions_ended_total")
 
 
 class Gateway(Child):
-    """Started on ports that the system chooses: `address = "127.0.0.1:0"` for each listener in the config's text."""
+    """Started on ports that the system chooses: `address = "127.0.0.1:0"` for each listener in the config's text. It is
+    waited for until it is ready, or, if it can't be as yet, until it listens."""
 
-    def __init__(self, folder, config, env=None):
+    def __init__(self, folder, config, env=None, ready=True):
         self.file = folder / "gateway.toml"
         self.file.write_text(config + '\n[admin]\naddress = "127.0.0.1:0"\n')
         super().__init__(BINARY, "run", "--config", self.file, env=env)
         said = [self._said("listening", nth) for nth in range(config.count("[[listen]]"))]
         self.ports = [int(line["address"].rpartition(":")[2]) for line in said]
         self.admin = "http://" + self._said("admin")["address"]
-        wait_until("the gateway is ready", self.is_ready)
+        if ready:
+            wait_until("the gateway is ready", self.is_ready)
 
     def _said(self, message, nth=0):
         seen = []
