@@ -9,7 +9,7 @@ import pytest
 pytest.register_assert_rewrite("parts")
 
 from parts.child import Child, wait_until  # noqa: E402
-from parts.pages import chromium  # noqa: E402
+from parts.pages import chromium, serving  # noqa: E402
 from parts.tls import Authority  # noqa: E402
 from parts.tokens import Keys  # noqa: E402
 from parts.upstreams import Chat  # noqa: E402
@@ -55,6 +55,12 @@ def authority(tmp_path_factory):
 def chat():
     with Chat() as chat:
         yield chat
+
+
+@pytest.fixture(scope="session")
+def site():
+    with serving() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,11 @@
-"""Headless Chromium, as Debian ships it."""
+"""Headless Chromium, as Debian ships it, and a site with the pages that it visits."""
 
 import contextlib
+import functools
+import http.server
+import pathlib
 import shutil
+import threading
 
 import playwright.sync_api
 
@@ -32,3 +36,18 @@ def chromium():
             yield browser
         finally:
             browser.close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serving():
+    """The port of a site with the pages; 127.0.0.1 and localhost are two Origins of it."""
+    folder = pathlib.Path(__file__).resolve().parent.parent / "page"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
