@@ -3,11 +3,11 @@
 import concurrent.futures
 import json
 import secrets
-import time
 
 import pytest
+import websockets.exceptions
 
-from parts.child import wait_until
+from parts.child import PATIENCE, wait_until
 from parts.client import open_chat, refusal
 from parts.gateway import Gateway
 from parts.issuer import Issuer, Signer, answer, key_set
@@ -39,22 +39,23 @@ def issuer():
         yield issuer
 
 
-def opens(gateway, name, token):
-    with open_chat(gateway.url(f"/{name}/rooms/{name}"), token) as connection:
-        return "joined" in json.loads(connection.recv(timeout=10))
-
-
 def why_not(gateway, name, token):
     """The word for the refusal; none if the token opens a session."""
     try:
-        return refusal(gateway.url(f"/{name}/rooms/{name}"), token).body.decode().partition(":")[0]
-    except AssertionError:
-        return None
+        with open_chat(gateway.url(f"/{name}/rooms/{name}"), token) as connection:
+            assert "joined" in json.loads(connection.recv(timeout=PATIENCE))
+            return None
+    except websockets.exceptions.InvalidStatus as refused:
+        return refused.response.body.decode().partition(":")[0]
+
+
+def opens(gateway, name, token):
+    return why_not(gateway, name, token) is None
 
 
 def until_it_opens(gateway, name, token):
     # A token that is refused may ask for a fetch once the cooldown is over.
-    wait_until("the token's key is fetched", lambda: why_not(gateway, name, token) is None)
+    wait_until("the token's key is fetched", lambda: opens(gateway, name, token))
 
 
 def refreshes(gateway, name, result):
@@ -78,7 +79,7 @@ def test_keys_rotate_while_sessions_go_on(tmp_path, chat, authority):
                 until_it_opens(gateway, "main", third.token())
                 assert why_not(gateway, "main", first.token()) == "token_invalid"
                 old.send("still here")
-                assert "still here" in [json.loads(old.recv(timeout=10)).get("text") for _ in range(2)]
+                assert "still here" in [json.loads(old.recv(timeout=PATIENCE)).get("text") for _ in range(2)]
             counts = gateway.counts()
             said = {name: value for (name, labels), value in counts.items() if ("jwt", "main") in labels}
         assert said["wsgate_jwks_keys"] == 2 and 0 <= said["wsgate_jwks_age_seconds"] < 60

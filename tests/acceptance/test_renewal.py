@@ -12,7 +12,7 @@ from parts.child import PATIENCE, wait_until
 from parts.client import close_of, open_chat
 from parts.gateway import Gateway
 from parts.issuer import Issuer, answer
-from parts.tokens import SECRET, by_pyjwt, claims
+from parts.tokens import SECRET
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +43,6 @@ renew = "/ws/renew"
 """
     with Gateway(tmp_path_factory.mktemp("renewal"), config, env={"JWT_SECRET": SECRET}) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def token(keys):
-    return lambda **said: by_pyjwt(keys, "HS256", claims(**said))
-
-
-@pytest.fixture
-def act(page, site):
-    """Calls a function of the page, which is on `host`."""
-
-    def act(name, *arguments, host="127.0.0.1"):
-        where = f"http://{host}:{site}/renewing.html"
-        if page.url != where:
-            page.goto(where)
-        return page.evaluate(f"(arguments) => {name}(...arguments)", list(arguments))
-
-    return act
 
 
 def renewals(gateway):

@@ -51,3 +51,16 @@ def serving():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
+
+
+class Held:
+    """The page that holds one socket: `act` calls a function of its script, on the page that `host` serves."""
+
+    def __init__(self, page, site):
+        self._page, self._site = page, site
+
+    def act(self, name, *arguments, host="127.0.0.1"):
+        where = f"http://{host}:{self._site}/session.html"
+        if self._page.url != where:
+            self._page.goto(where)
+        return self._page.evaluate(f"(arguments) => {name}(...arguments)", list(arguments))
