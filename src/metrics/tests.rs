@@ -131,7 +131,16 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
         (
             "gateway",
-            &["draining", "idle_timeout", "internal", "kicked", "message_rate", "token_expired", "token_revoked"][..],
+            &[
+                "draining",
+                "idle_timeout",
+                "internal",
+                "kicked",
+                "lifetime_over",
+                "message_rate",
+                "token_expired",
+                "token_revoked",
+            ][..],
         ),
         ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
     ];

@@ -18,6 +18,10 @@ mod claims;
 mod tokens;
 // Refusals that a browser can read.
 mod told;
+// Tokens that are ended before their time.
+mod revocation;
+// Sessions that an operator ends.
+mod kick;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
