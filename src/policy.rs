@@ -4,6 +4,7 @@
 //! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
 //! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
 
+pub mod assertion;
 pub mod bucket;
 pub mod cap;
 pub mod claims;
@@ -18,6 +19,7 @@ pub mod require;
 pub mod route;
 pub mod target;
 pub mod token;
+pub mod upward;
 pub mod zone;
 
 use std::net::IpAddr;
@@ -33,6 +35,7 @@ use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Captures, Matcher, Route};
+use upward::Told;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -101,6 +104,8 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// What the upstream is told of that.
+    pub told: Told,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -172,9 +177,10 @@ impl Policy {
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
+        let told = identity::tell(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, identity })
+        Ok(Admission { permits, wait_ms, expires, identity, told })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

@@ -2,11 +2,15 @@
 
 mod routes;
 mod sections;
+mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::Policy;
+use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
 use super::token::Verifier;
@@ -29,9 +33,13 @@ struct Named {
     /// With the status of a refusal.
     verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
     zones: BTreeMap<String, Arc<Zone>>,
+    assertions: BTreeMap<String, Arc<Assertion>>,
+    /// Every header in which a route tells who asks.
+    ours: Arc<[HeaderName]>,
     /// The names in the file, also of what is wrong in itself.
     typed_jwt: Vec<String>,
     typed_zones: Vec<String>,
+    typed_assertions: Vec<String>,
 }
 
 /// What was found so far.
@@ -69,8 +77,11 @@ impl Policy {
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
             zones: sections::zones(config, &mut found),
+            assertions: upward::assertions(config, material, &mut found),
+            ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),
+            typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         sections::warn_of_unused(config, &mut found);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::claims::Claims;
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
+use super::upward::Told;
 use super::{Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
@@ -59,6 +60,15 @@ pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denia
 pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
     let allowed = route.require.check(&identity.claims, |name| captures.get(name));
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
+}
+
+/// What the upstream is told of who asks.
+///
+/// # Errors
+/// `token_invalid`, when a claim can't be told.
+pub fn tell(route: &Route, identity: &Identity) -> Result<Told, Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    route.upward.tell(identity).map_err(|why| refuse(status, Deny::TokenInvalid, why))
 }
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good

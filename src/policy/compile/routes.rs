@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, nearest};
+use super::{Findings, Named, nearest, upward};
 use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate, TokenFrom};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
@@ -70,7 +70,7 @@ fn one(
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
     let require = require(typed, matchers, at, found);
-    let subject_header = subject_header(typed, at, found);
+    let upward = upward::route(typed, at, named, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
@@ -89,7 +89,7 @@ fn one(
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
         require,
-        subject_header: subject_header?,
+        upward: upward?,
         origins,
         handshakes,
         caps,
@@ -213,37 +213,6 @@ fn require(typed: &config::Route, matchers: &[(Matcher, &str)], at: &str, found:
         }
         Require::default()
     })
-}
-
-fn subject_header(typed: &config::Route, at: &str, found: &mut Findings) -> Option<HeaderName> {
-    let at = format!("{at}.subject_header");
-    let Ok(name) = HeaderName::try_from(typed.subject_header.as_str()) else {
-        let message = format!("`{}` is no header name", typed.subject_header);
-        found.wrong(at, message, "letters, digits and `-`, as X-Auth-Subject");
-        return None;
-    };
-    if is_reserved(&name) {
-        found.wrong(at, format!("`{name}` means something else already"), "a name of your own, as X-Auth-Subject");
-    }
-    Some(name)
-}
-
-/// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
-fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 9] = [
-        "host",
-        "connection",
-        "upgrade",
-        "origin",
-        "authorization",
-        "cookie",
-        "content-length",
-        "transfer-encoding",
-        "te",
-    ];
-    let is_about_client = crate::policy::forward::is_about_client(name);
-    let name = name.as_str();
-    is_about_client || NAMES.contains(&name) || name.starts_with("sec-websocket-")
 }
 
 fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Origins> {

@@ -33,10 +33,16 @@ pub fn strip(from: &[TokenFrom], headers: &mut HeaderMap, path_and_query: &str) 
 /// Removes `name` and every header that a backend could take for it: CGI and WSGI fold case, and `-` with `_`
 /// (RFC 3875 s4.1.18), and some fold whatever is neither letter nor digit.
 pub fn remove_lookalikes(headers: &mut HeaderMap, name: &HeaderName) {
-    let alike: Vec<HeaderName> = headers.keys().filter(|key| folded(key).eq(folded(name))).cloned().collect();
+    let alike: Vec<HeaderName> = headers.keys().filter(|key| is_alike(key, name)).cloned().collect();
     for key in alike {
         headers.remove(key);
     }
+}
+
+/// Whether a backend could take one for the other: see [`remove_lookalikes`].
+#[must_use]
+pub fn is_alike(one: &HeaderName, other: &HeaderName) -> bool {
+    folded(one).eq(folded(other))
 }
 
 /// A `HeaderName` is lower case already.
