@@ -16,6 +16,7 @@ pub mod key;
 pub mod origin;
 pub mod request;
 pub mod require;
+pub mod revocation;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -34,6 +35,7 @@ use cap::{Cap, KeyedPermit, Permit};
 use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
+use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use upward::Told;
 use zone::{DryRun, Hit, Zone};
@@ -51,6 +53,8 @@ pub struct Policy {
     pub zones: Vec<Arc<Zone>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that no longer hold, whatever they say.
+    pub revocations: Arc<Revocations>,
     keys: KeyHasher,
 }
 
@@ -174,9 +178,10 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = identity::identify(route, ask, now)?;
+        let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let told = identity::tell(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));

@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod revocation;
 mod routes;
 mod sections;
 mod upward;
@@ -13,6 +14,7 @@ use super::Policy;
 use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::revocation::Revocations;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -84,6 +86,7 @@ impl Policy {
             typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
@@ -103,6 +106,7 @@ impl Policy {
             total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),
+            revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),
         };
         Ok(Compiled { policy, warnings: found.warnings })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::policy::identity::Identity;
+use crate::policy::revocation::mark::{Bearer, Marks};
 
 /// The holder of a session. Who it is never changes; the token that says so does, with each renewal.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Holder {
 pub struct Token {
     /// The wall clock's milliseconds at which it was issued, if it says so.
     pub issued: Option<u64>,
+    /// By what it can be revoked.
+    pub marks: Marks,
 }
 
 impl Holder {
@@ -28,6 +31,12 @@ impl Holder {
     #[must_use]
     pub fn token(&self) -> Token {
         self.token.lock().clone()
+    }
+
+    /// Asks what a revocation asks for of that token.
+    pub fn bearing<T>(&self, ask: impl FnOnce(&Bearer<'_>) -> T) -> T {
+        let token = self.token.lock();
+        ask(&Bearer { marks: &token.marks, issued: token.issued, jwt: self.jwt.as_deref() })
     }
 
     /// Another token of the same holder, from now on.
@@ -38,7 +47,7 @@ impl Holder {
 
 impl From<&Identity> for Token {
     fn from(identity: &Identity) -> Self {
-        Self { issued: identity.issued }
+        Self { issued: identity.issued, marks: identity.marks.clone() }
     }
 }
 
