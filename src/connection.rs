@@ -150,7 +150,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let holder = Holder::from(&admission.identity);
+    let holder = Holder::from(&admission);
     let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
@@ -167,7 +167,6 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         upstream: (upstream.stream, &upstream.first),
         deflate: upstream.deflate,
         route,
-        expires: admission.expires,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

@@ -1,5 +1,7 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod expiry;
+mod renew;
 mod revocation;
 mod routes;
 mod sections;
@@ -86,6 +88,7 @@ impl Policy {
             typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        let renewals = renew::places(config, &routes, &ranked, &mut found);
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
@@ -103,6 +106,7 @@ impl Policy {
         let policy = Policy {
             routes,
             ranked,
+            renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),

@@ -112,7 +112,7 @@ fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifie
 }
 
 /// A refusal with the status that the operator chose for those that are about tokens.
-fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
+pub(super) fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
     let denial = Denial::new(deny, why);
     if deny.about_token() { Denial { status, ..denial } } else { denial }
 }

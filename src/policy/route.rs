@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
+use super::expiry::Expiry;
 use super::origin::Origins;
+use super::renew::Renew;
 use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
@@ -35,6 +37,8 @@ pub struct Route {
     pub pass_upstream_errors: bool,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// How its sessions are renewed; a route that has one has a `token` too.
+    pub renew: Option<Renew>,
     /// What the token has to claim.
     pub require: Require,
     /// What the upstream is told of who asks.
@@ -103,6 +107,8 @@ pub struct Terms {
     pub ping_timeout: u64,
     /// How long a Close waits for its answer.
     pub close_timeout: u64,
+    /// How long it may last.
+    pub expiry: Expiry,
 }
 
 /// A rate of messages on one connection.

@@ -111,6 +111,12 @@ impl Verifier {
         self.issuers.iter().flatten().map(String::as_str)
     }
 
+    /// Bytes beyond which a token is refused unread.
+    #[must_use]
+    pub fn max_token_size(&self) -> u64 {
+        self.max_token_size
+    }
+
     /// How many keys may check a token.
     #[must_use]
     pub fn key_count(&self) -> usize {

@@ -5,6 +5,7 @@
 
 pub mod holder;
 pub mod order;
+mod term;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +23,8 @@ use crate::access_log::Said;
 use crate::deny::Direction;
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
-use holder::Holder;
+use crate::policy::renew::Lineage;
+use holder::{Holder, Token};
 use order::Order;
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
@@ -91,6 +93,15 @@ impl Live {
     #[must_use]
     pub fn ordered(&self) -> Option<&Order> {
         self.order.get()
+    }
+
+    /// Lets the session live by another token of its holder; see [`Holder::renew`].
+    pub fn renew(&self, token: Token, until: Option<u64>) -> bool {
+        let renewed = self.holder.renew(token, until);
+        if renewed {
+            self.wake();
+        }
+        renewed
     }
 
     /// Whom to wake: said once, by the session, before it first looks at [`Live::ordered`].
@@ -240,6 +251,19 @@ impl Registry {
             all.extend(shard.lock().values().cloned());
         }
         all
+    }
+
+    /// Those of one route that tokens of this lineage may renew.
+    #[must_use]
+    pub fn of_lineage(&self, route: &str, lineage: Lineage) -> Vec<Arc<Live>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            // The rest is left where it is: a pointer's copy costs more than a look.
+            let lives = shard.lock();
+            let meant = |live: &&Arc<Live>| live.holder.lineage == Some(lineage) && *live.route == *route;
+            found.extend(lives.values().filter(meant).cloned());
+        }
+        found
     }
 
     /// Has every session look around.

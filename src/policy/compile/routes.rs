@@ -69,6 +69,7 @@ fn one(
     let before = found.problems.len();
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
+    let renew = super::renew::of_route(typed, token.as_ref(), at, found);
     let require = require(typed, matchers, at, found);
     let upward = upward::route(typed, at, named, found);
     let origins = origins(typed, at, found);
@@ -88,6 +89,7 @@ fn one(
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
+        renew,
         require,
         upward: upward?,
         origins,
@@ -323,6 +325,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         ping_interval: typed.ping_interval.map(millis),
         ping_timeout: millis(typed.ping_timeout),
         close_timeout: millis(typed.close_timeout),
+        expiry: super::expiry::compile(typed, at, found),
     }
 }
 
