@@ -4,6 +4,7 @@
 
 pub mod record;
 mod renew;
+pub mod told;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::upstream::{self, Answered};
 use record::Attempt;
+use told::Told;
 
 /// What hyper asks for each request of one connection; there is but one.
 pub struct Handshake {
@@ -46,6 +48,8 @@ pub struct Handshake {
     pub place: Cell<Option<Place>>,
     /// What a yes hands over to the connection once the 101 is out.
     pub opened: RefCell<Option<Handover>>,
+    /// The Close that is to follow the 101 of a refused handshake.
+    pub told: Cell<Option<Told>>,
 }
 
 /// A handshake that went well, up to the writing of the 101.
@@ -93,12 +97,19 @@ impl Handshake {
                 let allowed = origin.filter(|_| route.origins.is_some());
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                *answer.headers_mut() = forward::answer(&upstream.headers, allowed.as_ref());
+                *answer.headers_mut() = forward::answer(&route, &parts.headers, &upstream.headers, allowed.as_ref());
                 self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
                 answer
             }
             Err(denial) => {
                 let allowed = origin.filter(|origin| attempt.allows_origin(origin));
+                if let Some(told) = told::plan(self, &attempt, &denial)
+                    && let Some(answer) = told::answer(&attempt, &parts.headers, allowed.as_ref())
+                {
+                    self.told.set(Some(told));
+                    attempt.told(&denial, told.code);
+                    return answer;
+                }
                 let challenge = attempt.route().is_some_and(|route| route.token.is_some());
                 attempt.refused(&denial, true);
                 refusal(&denial, allowed.as_ref(), challenge)
@@ -127,8 +138,8 @@ impl Handshake {
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
         self.wait_for_turn(&admission, &route).await?;
         // Not before the wait, or it could be over when the upstream sees it.
-        let mut told = std::mem::take(&mut admission.told);
-        let signed = told.sign(&route.upward, &admission.identity, shared.books.clock.now());
+        let mut vouched = std::mem::take(&mut admission.vouched);
+        let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
         signed.map_err(|error| {
             tracing::error!(route = &*route.name, error, "an assertion can't be signed");
             Denial::new(Deny::Internal, "an assertion can't be signed")
@@ -137,7 +148,7 @@ impl Handshake {
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
             secure: self.secure,
-            told: &told,
+            vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);

@@ -21,6 +21,7 @@ pub mod require;
 pub mod revocation;
 pub mod route;
 pub mod target;
+pub mod tell;
 pub mod token;
 pub mod upward;
 pub mod zone;
@@ -40,7 +41,8 @@ use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route};
-use upward::Told;
+use tell::Telling;
+use upward::Vouched;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -56,6 +58,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// How many refusals are told by a Close.
+    pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
@@ -114,7 +118,7 @@ pub struct Admission {
     /// Whose session it will be.
     pub identity: Identity,
     /// What the upstream is told of that.
-    pub told: Told,
+    pub vouched: Vouched,
     /// Which tokens may renew it.
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
@@ -187,11 +191,11 @@ impl Policy {
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
-        let told = identity::tell(route, &identity)?;
+        let vouched = identity::vouch(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
-        Ok(Admission { permits, wait_ms, expires, identity, told, lineage, captures: found.captures.clone() })
+        Ok(Admission { permits, wait_ms, expires, identity, vouched, lineage, captures: found.captures.clone() })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

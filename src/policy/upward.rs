@@ -15,7 +15,7 @@ use crate::now::Now;
 
 /// Bytes of one claim's header, and of all that an assertion copies. Servers take 8 KiB for a header or for all of them,
 /// and a token may be larger than that.
-const MAX_TOLD: usize = 4096;
+const MAX_VOUCHED: usize = 4096;
 
 /// The largest whole number that a double tells from its neighbours (2^53).
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -34,51 +34,51 @@ pub struct Upward {
     pub ours: Arc<[HeaderName]>,
 }
 
-/// What is told of one bearer.
+/// What the gateway vouches for of one bearer.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Vouched {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What an assertion will copy, once it is time to sign it.
     copied: Map<String, Value>,
 }
 
 impl Upward {
-    /// What is told of this bearer, but for the signature. A claim that is not there, and one that is no text, number,
+    /// What goes up of this bearer, but for the signature. A claim that is not there, and one that is no text, number,
     /// boolean or list of these, has no header.
     ///
     /// # Errors
-    /// Why a claim can't be told, for the log: names nothing that stands in it.
-    pub fn tell(&self, identity: &Identity) -> Result<Told, &'static str> {
+    /// Why a claim can't go up, for the log: names nothing that stands in it.
+    pub fn vouch(&self, identity: &Identity) -> Result<Vouched, &'static str> {
         let mut headers = Vec::new();
         let subject = identity.subject.as_deref().map(|subject| escape(subject, b""));
         headers.extend(subject.and_then(|subject| Some((self.subject.clone(), HeaderValue::try_from(subject).ok()?))));
         for (path, name) in &self.claims {
             let Some(text) = claim(&identity.claims, path)? else { continue };
-            if text.len() > MAX_TOLD {
+            if text.len() > MAX_VOUCHED {
                 return Err("a claim is longer than 4 KiB as a header");
             }
             headers.extend(HeaderValue::try_from(text).ok().map(|value| (name.clone(), value)));
         }
         let copied = self.assertion.as_ref().map(|assertion| assertion.copied(&identity.claims)).unwrap_or_default();
         // Without claims, as on most routes, nothing is written only to be measured.
-        if !copied.is_empty() && serde_json::to_string(&copied).map_or(0, |json| json.len()) > MAX_TOLD {
+        if !copied.is_empty() && serde_json::to_string(&copied).map_or(0, |json| json.len()) > MAX_VOUCHED {
             return Err("the claims for the assertion are longer than 4 KiB");
         }
-        Ok(Told { headers, copied })
+        Ok(Vouched { headers, copied })
     }
 
     /// Removes what only the gateway may say, in every spelling that a backend could take for it, and says it.
-    pub fn set(&self, headers: &mut HeaderMap, told: &Told) {
+    pub fn set(&self, headers: &mut HeaderMap, vouched: &Vouched) {
         for name in &*self.ours {
             strip::remove_lookalikes(headers, name);
         }
-        for (name, value) in &told.headers {
+        for (name, value) in &vouched.headers {
             headers.insert(name.clone(), value.clone());
         }
     }
 }
 
-impl Told {
+impl Vouched {
     /// Adds the route's assertion, if it has one: to be called when the upstream is about to be asked, since it lasts for
     /// a short while only.
     ///

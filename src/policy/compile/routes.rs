@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, nearest, upward};
-use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate, TokenFrom};
+use super::{Findings, Named, nearest, token_from, upward};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
 use crate::policy::bucket::Limit;
@@ -93,6 +93,7 @@ fn one(
         require,
         upward: upward?,
         origins,
+        deny: typed.deny,
         handshakes,
         caps,
         terms,
@@ -146,22 +147,7 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
     let names = typed.jwt.as_ref()?;
-    if typed.token_from.is_empty() {
-        found.wrong(
-            format!("{at}.token_from"),
-            "the list is empty",
-            "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"",
-        );
-    }
-    let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
-    if from_cookie && typed.origins.is_none() {
-        let help = "list the pages that may connect as `origins`, or say `origins = \"any\"` on purpose";
-        found.wrong(
-            at,
-            "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`",
-            help,
-        );
-    }
+    token_from::check(typed, at, &named.ours, found);
     let (verifiers, status) = verifiers(names, at, named, found)?;
     Some(TokenRule { verifiers, from: typed.token_from.clone(), forward: typed.forward_token, status })
 }

@@ -116,9 +116,10 @@ fn header(at: &str, text: &str, example: &str, found: &mut Findings) -> Option<H
     Some(name)
 }
 
-/// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
-fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 9] = [
+/// Headers of HTTP, of the WebSocket handshake, those that browsers fill themselves, and those that the gateway sets,
+/// in whatever way a backend would spell them.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    const NAMES: [&str; 20] = [
         "host",
         "connection",
         "upgrade",
@@ -126,10 +127,22 @@ fn is_reserved(name: &HeaderName) -> bool {
         "authorization",
         "cookie",
         "content-length",
+        "content-type",
         "transfer-encoding",
         "te",
+        "trailer",
+        "keep-alive",
+        "expect",
+        "via",
+        "accept",
+        "user-agent",
+        "referer",
+        "cache-control",
+        "pragma",
+        "date",
     ];
     let is_about_client = is_about_client(name);
-    let name = name.as_str();
-    is_about_client || NAMES.contains(&name) || name.starts_with("sec-websocket-")
+    let name = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let is_of_a_kind = ["sec-", "proxy-", "accept-"].iter().any(|kind| name.starts_with(kind));
+    is_about_client || is_of_a_kind || NAMES.contains(&name.as_str())
 }

@@ -15,8 +15,8 @@ fn told(x: Value) -> Result<Option<String>, &'static str> {
         ours: Arc::default(),
     };
     let claims = Map::from_iter([("x".to_owned(), x)]);
-    let told = upward.tell(&Identity { claims: claims.into(), ..Identity::default() })?;
-    Ok(told.headers.first().map(|(_, value)| value.to_str().unwrap().to_owned()))
+    let vouched = upward.vouch(&Identity { claims: claims.into(), ..Identity::default() })?;
+    Ok(vouched.headers.first().map(|(_, value)| value.to_str().unwrap().to_owned()))
 }
 
 #[track_caller]
@@ -94,9 +94,9 @@ fn heads(routes: &[&str]) -> Vec<HeaderMap> {
         for name in ["X-Auth-Email", "x_auth_email", "X.Auth.Email", "x_auth_assertion", "X-Auth-Subject", "x-other"] {
             headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("root"));
         }
-        let mut told = route.upward.tell(&identity).unwrap();
-        told.sign(&route.upward, &identity, Now { mono: 0, wall: 0 }).unwrap();
-        route.upward.set(&mut headers, &told);
+        let mut vouched = route.upward.vouch(&identity).unwrap();
+        vouched.sign(&route.upward, &identity, Now { mono: 0, wall: 0 }).unwrap();
+        route.upward.set(&mut headers, &vouched);
         headers
     };
     loaded.policy.routes.iter().map(of_route).collect()
