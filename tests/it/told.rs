@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::harness::peer::Head;
 use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup, ask, until};
 
-const TOKEN: &str = "jwt = \"main\"\ntoken_from = [\"header\", \"subprotocol\"]\ndeny = \"close\"\n";
+const TOKEN: &str =
+    "jwt = \"main\"\ntoken_from = [\"header\", \"subprotocol\", \"subprotocol:auth.\"]\ndeny = \"close\"\n";
 
 /// A client that is told: the 101, and the Close behind it.
 async fn told(gate: &Gate, ask: &Ask) -> (Peer, Head, u16, String) {
@@ -130,6 +131,9 @@ async fn the_101_names_the_marker_or_else_what_carries_no_token_and_no_extension
         (Some("chat, bearer, bearer.x"), Some("bearer")),
         (Some("bearer.x, chat, v2"), Some("chat")),
         (Some("bearer.x"), None),
+        (Some("auth.x, chat, auth"), Some("auth")),
+        (Some("auth.x, chat"), Some("chat")),
+        (Some("auth.x"), None),
         (None, None),
     ] {
         let ask = Ask::to("/ws").with("Sec-WebSocket-Extensions", "permessage-deflate");

@@ -69,6 +69,7 @@ fn one(
     let before = found.problems.len();
     let target = target(typed, at, found);
     let token = token(typed, at, named, found);
+    let renew = super::renew::of_route(typed, token.as_ref(), at, found);
     let require = require(typed, matchers, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
@@ -88,6 +89,7 @@ fn one(
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         token,
+        renew,
         require,
         subject_header: subject_header?,
         origins,
@@ -353,6 +355,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         ping_interval: typed.ping_interval.map(millis),
         ping_timeout: millis(typed.ping_timeout),
         close_timeout: millis(typed.close_timeout),
+        expiry: super::expiry::compile(typed, at, found),
     }
 }
 
