@@ -21,6 +21,7 @@ use crate::access_log::{AccessLog, Format};
 use crate::admin::{self, AdminState};
 use crate::books::Books;
 use crate::drain;
+use crate::keyset::Keysets;
 use crate::listener;
 use crate::load::Loaded;
 use crate::metrics::{CapFill, Metrics, Sources, Traffic, ZoneFill};
@@ -61,6 +62,8 @@ pub struct Shared {
     pub listeners: Vec<Listening>,
     /// By route.
     pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// The key sets that are fetched.
+    pub keysets: Arc<Keysets>,
     /// Places for handshakes under way.
     pub handshakes: Arc<Semaphore>,
     /// How many places there are.
@@ -239,7 +242,12 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let sources = sources(&policy, &handshakes, loaded.handshakes_in_flight, &log);
+    let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
+    let key_sets = {
+        let (keysets, clock) = (keysets.clone(), clock.clone());
+        Box::new(move || keysets.fill(&clock))
+    };
+    let sources = Sources { key_sets, ..sources(&policy, &handshakes, loaded.handshakes_in_flight, &log) };
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -256,6 +264,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
             sessions: Registry::new(workers),
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+        keysets,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
@@ -301,6 +310,7 @@ fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log
         caps: Box::new(caps),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         log_dropped: Box::new(log.dropped()),
+        ..Sources::default()
     }
 }
 
@@ -321,14 +331,17 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
     });
 }
 
-/// The other thread's life: the admin's pages until the drain is over.
+/// The other thread's life: the admin's pages and the key sets until the drain is over.
 fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>, drain_timeout: Duration) {
     runtime.block_on(async {
+        for task in shared.keysets.tasks(&shared.books.clock) {
+            tokio::task::spawn_local(task);
+        }
         if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let draining = shared.clone();
-                    let ready = move || if draining.is_draining() { Err("draining".to_owned()) } else { Ok(()) };
+                    let looked_at = shared.clone();
+                    let ready = move || is_ready(&looked_at);
                     let state = AdminState { books: shared.books.clone(), ready: Box::new(ready) };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
                 }
@@ -343,6 +356,15 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdLis
         }
         shared.phase.send_replace(Phase::Stopped);
     });
+}
+
+/// Whether new sessions are taken, of every issuer; if not, why.
+fn is_ready(shared: &Shared) -> Result<(), String> {
+    if shared.is_draining() {
+        return Err("draining".to_owned());
+    }
+    let missing = shared.keysets.missing(&shared.books.clock);
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
 /// One socket for each worker on one address: the kernel spreads the clients among them.

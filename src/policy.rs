@@ -33,6 +33,7 @@ use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
+use token::published::{Behind, Published};
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -46,6 +47,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
+    pub key_sets: Vec<Arc<Published>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     keys: KeyHasher,
@@ -75,6 +78,8 @@ pub struct Decision {
     pub dry_run_refusal: bool,
     /// Caps that just came near their limit, whatever became of this handshake.
     pub near: Near,
+    /// When its turn comes by the rate, in [`Now::mono`].
+    turn: u64,
     /// Yes or no.
     pub verdict: Result<Admission, Denial>,
 }
@@ -121,13 +126,15 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// More about it, for the log alone.
     pub why: &'static str,
+    /// Present: a newer key set might say otherwise, and [`Policy::admit_again`] would.
+    pub behind: Option<Behind>,
 }
 
 impl Denial {
     /// With the reason's own status.
     #[must_use]
     pub fn new(deny: Deny, why: &'static str) -> Self {
-        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why }
+        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why, behind: None }
     }
 }
 
@@ -166,12 +173,26 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
+        found.turn = now.mono.saturating_add(wait_ms);
+        self.admit_bearer(route, ask, now, found)
+    }
+
+    /// Judges the token once more, and what comes behind it: what a handshake was charged before that, it has paid.
+    #[must_use]
+    pub fn admit_again(&self, ask: &Ask<'_>, mut decision: Decision, now: Now) -> Decision {
+        if let Some(route) = decision.route.clone() {
+            decision.verdict = self.admit_bearer(&route, ask, now, &mut decision);
+        }
+        decision
+    }
+
+    fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires, identity })
+        Ok(Admission { permits, wait_ms: found.turn.saturating_sub(now.mono), expires, identity })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -232,6 +253,13 @@ impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
+        Self {
+            route: None,
+            subject: None,
+            dry_run_refusal: false,
+            near: Near::default(),
+            turn: 0,
+            verdict: Err(denial),
+        }
     }
 }

@@ -7,6 +7,7 @@ mod bounded;
 mod number;
 mod source;
 mod time;
+mod url;
 mod word;
 
 use std::fmt;
@@ -19,8 +20,9 @@ use serde::de::{Error, Unexpected, Visitor};
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{header_size, positive, positive_option, refusal_status, share, token_status};
 pub use number::{Rate, Size};
-pub use source::{Secret, Source};
+pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
+pub use url::Url;
 pub use word::{Algorithm, OneOrMany, Origins, TokenFrom};
 
 /// A value that an operator types as a text and, for some, as a bare integer.

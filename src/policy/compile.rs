@@ -85,12 +85,14 @@ impl Policy {
                 zones.push(zone);
             }
         }
+        let key_sets = named.verifiers.values().filter_map(|(verifier, _)| verifier.published().cloned()).collect();
         let total = &config.server.connections;
         let policy = Policy {
             routes,
             ranked,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            key_sets,
             trusted_proxies: config.server.trusted_proxies.clone(),
             keys: KeyHasher::default(),
         };

@@ -5,11 +5,14 @@
 //! rest. No part of a token is ever put into an error.
 
 mod claims;
+pub mod discovery;
 mod jwks;
 mod keys;
 pub mod mint;
 mod pem;
 mod public;
+pub mod published;
+pub mod refresh;
 pub mod source;
 pub mod strip;
 #[cfg(test)]
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::config::value::OneOrMany;
+use crate::config::value::{KeySet, OneOrMany};
 use crate::deny::Deny;
 use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
@@ -28,6 +31,8 @@ use crate::policy::claims::Claims;
 use crate::policy::identity::Identity;
 use claims::{Parts, Registered};
 use keys::Keys;
+use published::{Behind, Location, Published};
+use refresh::Timing;
 
 /// One thing wrong with a `[jwt.NAME]`: the key under it, what is wrong, what to do.
 pub type Flaw = (&'static str, String, Option<String>);
@@ -42,7 +47,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Verifier {
     name: Arc<str>,
-    keys: Keys,
+    keys: Held,
     issuers: Option<Vec<String>>,
     audiences: Option<Vec<String>>,
     /// Milliseconds.
@@ -52,18 +57,32 @@ pub struct Verifier {
     max_token_size: u64,
 }
 
+/// Where a verifier has its keys from.
+#[derive(Debug)]
+enum Held {
+    /// From the config: as they were when the gateway started.
+    Fixed(Keys),
+    /// From their issuer: as they were fetched last.
+    Published(Arc<Published>),
+}
+
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The reason for the client and the counters: [`Deny::TokenExpired`] or [`Deny::TokenInvalid`].
+    /// The reason for the client and the counters: [`Deny::TokenExpired`], [`Deny::TokenInvalid`] or, where there is no key
+    /// set to check it with, [`Deny::KeysUnavailable`].
     pub deny: Deny,
     /// The cause for the operator's log. Names claims and fields, never what stood in them.
     pub why: &'static str,
+    /// Present: a newer key set might say otherwise.
+    pub behind: Option<Behind>,
+    /// Seconds after which it is worth trying again.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     fn invalid(why: &'static str) -> Self {
-        Self { deny: Deny::TokenInvalid, why }
+        Self { deny: Deny::TokenInvalid, why, behind: None, retry_after: None }
     }
 }
 
@@ -80,6 +99,8 @@ impl Verifier {
     /// Everything that is wrong, at once.
     pub fn compile(name: &str, config: &config::Jwt, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
         let mut flaws = setting_flaws(config);
+        let location = location(config);
+        flaws.extend(refresh_flaws(config, location.as_ref()));
         let keys = match Keys::compile(&config.algorithms, material) {
             Ok(keys) if flaws.is_empty() => keys,
             Ok(_) => return Err(flaws),
@@ -88,10 +109,21 @@ impl Verifier {
                 return Err(flaws);
             }
         };
+        let timing = Timing {
+            refresh: millis(config.jwks_refresh),
+            max_stale: millis(config.jwks_max_stale),
+            cooldown: millis(config.jwks_cooldown),
+        };
+        let keys = match location {
+            Some(location) => Held::Published(Arc::new(Published::new(name, location, timing, &config.algorithms))),
+            None => Held::Fixed(keys),
+        };
+        // OpenID Connect Discovery 1.0 s4.3: the issuer's URL is also the `iss` of its tokens.
+        let by_url = || config.issuer_url.as_ref().map(|url| vec![url.as_str().to_owned()]);
         Ok(Self {
             name: name.into(),
             keys,
-            issuers: config.issuer.as_ref().map(|list| list.0.clone()),
+            issuers: config.issuer.as_ref().map(|list| list.0.clone()).or_else(by_url),
             audiences: config.audience.as_ref().map(|list| list.0.clone()),
             leeway: millis(config.leeway),
             require_exp: config.require_exp,
@@ -113,13 +145,28 @@ impl Verifier {
     /// How many keys may check a token.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.keys.len()
+        match &self.keys {
+            Held::Fixed(keys) => keys.len(),
+            Held::Published(published) => published.key_count(),
+        }
     }
 
-    /// The keys of the JWKS that are left aside, each with its reason, for `wsgate check`.
+    /// The key set that its issuer publishes, where the keys come from there.
+    #[must_use]
+    pub fn published(&self) -> Option<&Arc<Published>> {
+        match &self.keys {
+            Held::Fixed(_) => None,
+            Held::Published(published) => Some(published),
+        }
+    }
+
+    /// The keys of the JWKS in a file that are left aside, each with its reason, for `wsgate check`.
     #[must_use]
     pub fn skipped(&self) -> &[String] {
-        self.keys.skipped()
+        match &self.keys {
+            Held::Fixed(keys) => keys.skipped(),
+            Held::Published(_) => &[],
+        }
     }
 
     /// Whether `token` holds at `now.wall`.
@@ -128,7 +175,8 @@ impl Verifier {
     /// `exp + L`: at that very moment a new handshake is refused too.
     ///
     /// # Errors
-    /// [`Deny::TokenExpired`] if all else holds and only its time is over; [`Deny::TokenInvalid`] otherwise.
+    /// [`Deny::TokenExpired`] if all else holds and only its time is over; [`Deny::KeysUnavailable`] if its issuer's key
+    /// set was never fetched, or too long ago; [`Deny::TokenInvalid`] otherwise.
     pub fn verify(&self, token: &str, now: Now) -> Result<Identity, Refusal> {
         // Before anything is parsed: what a stranger sends costs no more than its length.
         if token.len() as u64 > self.max_token_size {
@@ -136,7 +184,10 @@ impl Verifier {
         }
         let parts = Parts::split(token)?;
         let header = parts.header()?;
-        self.keys.check(&header, &parts)?;
+        match &self.keys {
+            Held::Fixed(keys) => keys.check(&header, &parts)?,
+            Held::Published(published) => published.check(&header, &parts, now)?,
+        }
         let (registered, all) = parts.claims()?;
         self.judge(registered, all, now)
     }
@@ -163,7 +214,7 @@ impl Verifier {
         match expires {
             None if self.require_exp => Err(Refusal::invalid("no exp, and require_exp is on")),
             Some(end) if now.wall >= end => {
-                Err(Refusal { deny: Deny::TokenExpired, why: "its exp and the leeway are over" })
+                Err(Refusal { deny: Deny::TokenExpired, ..Refusal::invalid("its exp and the leeway are over") })
             }
             _ => Ok(Identity {
                 subject,
@@ -180,6 +231,49 @@ impl Verifier {
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     Parts::split(token).ok()?.unverified_issuer()
+}
+
+/// Where the key set is published, if it is.
+fn location(config: &config::Jwt) -> Option<Location> {
+    match (&config.jwks, &config.issuer_url) {
+        (Some(KeySet::Remote(url)), _) => Some(Location::Keys(url.clone())),
+        (None, Some(issuer)) => Some(Location::Issuer(issuer.clone())),
+        (Some(KeySet::Local(_)) | None, _) => None,
+    }
+}
+
+/// What is wrong with where, and how often, keys are fetched.
+fn refresh_flaws(config: &config::Jwt, location: Option<&Location>) -> Vec<Flaw> {
+    let mut flaws = match location {
+        Some(Location::Keys(_)) => keys::hmac_flaws(&config.algorithms, "jwks"),
+        Some(Location::Issuer(_)) => keys::hmac_flaws(&config.algorithms, "issuer_url"),
+        None => Vec::new(),
+    };
+    let mut flaw = |key, message: &str, help: &str| flaws.push((key, message.to_owned(), Some(help.to_owned())));
+    let refresh = millis(config.jwks_refresh);
+    if !(refresh::LEAST..=refresh::MOST).contains(&refresh) {
+        flaw("jwks_refresh", "too often, or too seldom", "from \"30s\" to \"24h\"");
+    }
+    if config.jwks_max_stale < config.jwks_refresh || millis(config.jwks_max_stale) < 2 * refresh::LEAST {
+        let help = "at least \"1m\", and as long as `jwks_refresh`; a day bridges most outages";
+        flaw("jwks_max_stale", "a key set would be too old before the next one is fetched", help);
+    }
+    if !(1000..=3_600_000).contains(&millis(config.jwks_cooldown)) {
+        flaw("jwks_cooldown", "too short, or too long", "from \"1s\" to \"1h\"; \"30s\" is the default");
+    }
+    match location {
+        // Its discovery document may lead to https://.
+        Some(Location::Issuer(issuer)) if issuer.has_query() => {
+            flaw("issuer_url", "an issuer has no query", "the exact `iss` of the tokens (OpenID Connect Core 1.0 s2)");
+        }
+        Some(Location::Keys(url)) if url.tls => {}
+        Some(Location::Issuer(_)) => {}
+        _ if config.jwks_ca.is_some() => {
+            flaw("jwks_ca", "no key set is fetched over TLS", "give `jwks` or `issuer_url` as https://, or remove it");
+        }
+        _ => {}
+    }
+    flaws
 }
 
 /// What is wrong without a look at the keys.
