@@ -32,7 +32,7 @@ use cap::{Cap, KeyedPermit, Permit};
 use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
-use route::{Matcher, Route};
+use route::{Captures, Matcher, Route};
 use token::published::{Behind, Published};
 use zone::{DryRun, Hit, Zone};
 
@@ -72,6 +72,8 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
     /// The subject, once a token was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
@@ -157,11 +159,12 @@ impl Policy {
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
         let Opening { host, path } = ask.opening;
-        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
+        let Some((captures, route)) = found else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision =
-            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
@@ -189,7 +192,7 @@ impl Policy {
     fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
-        identity::allow(route, &identity)?;
+        identity::allow(route, &identity, &found.captures)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         Ok(Admission { permits, wait_ms: found.turn.saturating_sub(now.mono), expires, identity })
@@ -255,6 +258,7 @@ impl Decision {
     pub fn no(denial: Denial) -> Self {
         Self {
             route: None,
+            captures: Captures::default(),
             subject: None,
             dry_run_refusal: false,
             near: Near::default(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::route::{Route, TokenRule};
+use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
 use crate::deny::Deny;
@@ -55,12 +55,12 @@ pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denia
     })
 }
 
-/// Whether the claims allow the route.
+/// Whether the claims allow the route, and of it what the path and host ask for.
 ///
 /// # Errors
 /// `token_forbidden`.
-pub fn allow(route: &Route, identity: &Identity) -> Result<(), Denial> {
-    let allowed = route.require.check(&identity.claims, |_| None);
+pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
+    let allowed = route.require.check(&identity.claims, |name| captures.get(name));
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
 }
 

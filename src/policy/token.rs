@@ -13,6 +13,7 @@ mod pem;
 mod public;
 pub mod published;
 pub mod refresh;
+mod settings;
 pub mod source;
 pub mod strip;
 #[cfg(test)]
@@ -20,10 +21,8 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config;
-use crate::config::value::{KeySet, OneOrMany};
 use crate::deny::Deny;
 use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
@@ -31,17 +30,13 @@ use crate::policy::claims::Claims;
 use crate::policy::identity::Identity;
 use claims::{Parts, Registered};
 use keys::Keys;
-use published::{Behind, Location, Published};
-use refresh::Timing;
+use published::{Behind, Published};
 
 /// One thing wrong with a `[jwt.NAME]`: the key under it, what is wrong, what to do.
 pub type Flaw = (&'static str, String, Option<String>);
 
 /// The last two of a [`Flaw`], from those who do not know which key named the material.
 type Trouble = (String, Option<String>);
-
-/// Beyond an hour a leeway is a second lifetime for every token.
-const MAX_LEEWAY: Duration = Duration::from_secs(3600);
 
 /// A `[jwt.NAME]` that fits its keys.
 #[derive(Debug)]
@@ -98,9 +93,8 @@ impl Verifier {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn compile(name: &str, config: &config::Jwt, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
-        let mut flaws = setting_flaws(config);
-        let location = location(config);
-        flaws.extend(refresh_flaws(config, location.as_ref()));
+        let location = settings::location(config);
+        let mut flaws = settings::flaws(config, location.as_ref());
         let keys = match Keys::compile(&config.algorithms, material) {
             Ok(keys) if flaws.is_empty() => keys,
             Ok(_) => return Err(flaws),
@@ -109,13 +103,11 @@ impl Verifier {
                 return Err(flaws);
             }
         };
-        let timing = Timing {
-            refresh: millis(config.jwks_refresh),
-            max_stale: millis(config.jwks_max_stale),
-            cooldown: millis(config.jwks_cooldown),
-        };
         let keys = match location {
-            Some(location) => Held::Published(Arc::new(Published::new(name, location, timing, &config.algorithms))),
+            Some(location) => {
+                let timing = settings::timing(config);
+                Held::Published(Arc::new(Published::new(name, location, timing, &config.algorithms)))
+            }
             None => Held::Fixed(keys),
         };
         // OpenID Connect Discovery 1.0 s4.3: the issuer's URL is also the `iss` of its tokens.
@@ -231,78 +223,4 @@ impl Verifier {
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     Parts::split(token).ok()?.unverified_issuer()
-}
-
-/// Where the key set is published, if it is.
-fn location(config: &config::Jwt) -> Option<Location> {
-    match (&config.jwks, &config.issuer_url) {
-        (Some(KeySet::Remote(url)), _) => Some(Location::Keys(url.clone())),
-        (None, Some(issuer)) => Some(Location::Issuer(issuer.clone())),
-        (Some(KeySet::Local(_)) | None, _) => None,
-    }
-}
-
-/// What is wrong with where, and how often, keys are fetched.
-fn refresh_flaws(config: &config::Jwt, location: Option<&Location>) -> Vec<Flaw> {
-    let mut flaws = match location {
-        Some(Location::Keys(_)) => keys::hmac_flaws(&config.algorithms, "jwks"),
-        Some(Location::Issuer(_)) => keys::hmac_flaws(&config.algorithms, "issuer_url"),
-        None => Vec::new(),
-    };
-    let mut flaw = |key, message: &str, help: &str| flaws.push((key, message.to_owned(), Some(help.to_owned())));
-    let refresh = millis(config.jwks_refresh);
-    if !(refresh::LEAST..=refresh::MOST).contains(&refresh) {
-        flaw("jwks_refresh", "too often, or too seldom", "from \"30s\" to \"24h\"");
-    }
-    if config.jwks_max_stale < config.jwks_refresh || millis(config.jwks_max_stale) < 2 * refresh::LEAST {
-        let help = "at least \"1m\", and as long as `jwks_refresh`; a day bridges most outages";
-        flaw("jwks_max_stale", "a key set would be too old before the next one is fetched", help);
-    }
-    if !(1000..=3_600_000).contains(&millis(config.jwks_cooldown)) {
-        flaw("jwks_cooldown", "too short, or too long", "from \"1s\" to \"1h\"; \"30s\" is the default");
-    }
-    match location {
-        // Its discovery document may lead to https://.
-        Some(Location::Issuer(issuer)) if issuer.has_query() => {
-            flaw("issuer_url", "an issuer has no query", "the exact `iss` of the tokens (OpenID Connect Core 1.0 s2)");
-        }
-        Some(Location::Keys(url)) if url.tls => {}
-        Some(Location::Issuer(_)) => {}
-        _ if config.jwks_ca.is_some() => {
-            flaw("jwks_ca", "no key set is fetched over TLS", "give `jwks` or `issuer_url` as https://, or remove it");
-        }
-        _ => {}
-    }
-    flaws
-}
-
-/// What is wrong without a look at the keys.
-fn setting_flaws(config: &config::Jwt) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
-    let mut flaw = |key, message: &str, help: &str| flaws.push((key, message.to_owned(), Some(help.to_owned())));
-    if config.algorithms.is_empty() {
-        flaw(
-            "algorithms",
-            "no algorithm is accepted, so no token is",
-            "list what the issuer signs with, as [\"RS256\"]",
-        );
-    }
-    if config.leeway > MAX_LEEWAY {
-        flaw("leeway", "more than an hour", "at most \"1h\"; a few seconds make up for clocks that differ");
-    }
-    if !matches!(config.status, 401 | 403) {
-        flaw("status", &format!("{} is no status for a refused token", config.status), "401 or 403");
-    }
-    if config.max_token_size.0 == 0 {
-        flaw("max_token_size", "no token is that small", "\"8k\" is the default");
-    }
-    let vain =
-        |list: &Option<OneOrMany>| list.as_ref().is_some_and(|l| l.0.is_empty() || l.0.iter().any(String::is_empty));
-    if vain(&config.issuer) {
-        flaw("issuer", "names nobody", "the exact `iss` of the tokens, or leave the key out");
-    }
-    if vain(&config.audience) {
-        flaw("audience", "names nobody", "the exact `aud` of the tokens, or leave the key out");
-    }
-    flaws
 }

@@ -14,6 +14,8 @@ mod headers;
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Keys that are fetched while the gateway runs.
+mod keysets;
 // How often, and how many at once.
 mod limits;
 // How a session ends.

@@ -13,6 +13,12 @@ use super::keys::{self, Key};
 use super::public::{Kind, PublicKey};
 use crate::config::value::Algorithm;
 
+/// The set.
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
 /// One member of the set, with the members of it that matter here.
 #[derive(Deserialize)]
 struct Jwk {
@@ -43,9 +49,10 @@ pub(super) enum Twins {
 /// The keys of the set that can check one of `algorithms`, and why each of the others can't.
 pub(super) fn keys(algorithms: &[Algorithm], text: &str, twins: Twins) -> Result<(Vec<Key>, Vec<String>), Trouble> {
     let shape = || Some("a JSON Web Key Set, as {\"keys\": [{\"kty\": ..}, ..]}".to_owned());
-    let set: Value = serde_json::from_str(text).map_err(|error| (format!("not JSON: {error}"), shape()))?;
-    let members =
-        set.get("keys").and_then(Value::as_array).ok_or_else(|| ("no list of `keys` in it".to_owned(), shape()))?;
+    let whole: Value = serde_json::from_str(text).map_err(|error| (format!("not JSON: {error}"), shape()))?;
+    // A member that stands twice has no meaning that all readers share; the type below refuses a second `keys`.
+    let set = whole.is_object().then(|| serde_json::from_str::<Set>(text).ok()).flatten();
+    let members = set.ok_or_else(|| ("no list of `keys` in it, or two".to_owned(), shape()))?.keys;
     let (mut usable, mut skipped) = (Vec::<Key>::new(), Vec::new());
     for (at, member) in members.iter().enumerate() {
         match key(algorithms, member) {
