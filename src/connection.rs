@@ -20,8 +20,9 @@ use tokio_rustls::TlsStream;
 use crate::deny::Deny;
 use crate::gateway::{Place, Worker};
 use crate::handshake::record::Attempt;
-use crate::handshake::{Handover, Handshake, SharedHandshake};
+use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
+use crate::policy::revocation::mark::Bearer;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -77,11 +78,13 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         head_seen: Cell::new(false),
         place: Cell::new(Some(place)),
         opened: RefCell::new(None),
+        told: Cell::new(None),
     });
     match Box::pin(exchange(stream, &handshake, deadline, shared.max_head)).await {
-        Exchanged::Done(stream, first) => match handshake.opened.take() {
-            Some(handover) => begin(&worker, listener, stream, &first, handover),
-            None => linger(stream).await,
+        Exchanged::Done(stream, first) => match (handshake.opened.take(), handshake.told.take()) {
+            (Some(handover), _) => begin(&worker, listener, stream, &first, handover),
+            (None, Some(told)) => told::close(stream, &first, told).await,
+            (None, None) => linger(stream).await,
         },
         Exchanged::Refused(mut stream, denial) => {
             let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
@@ -149,10 +152,15 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let holder = Holder::from(&admission.identity);
+    let holder = Holder::from(&admission);
     let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
+    // A revocation ends those who are listed: one that came since this handshake was judged did not see it.
+    let revoked = |bearer: &Bearer<'_>| shared.policy.revocations.check(bearer, books.clock.now().wall).is_some();
+    if entry.holder.bearing(revoked) {
+        entry.order(Deny::TokenRevoked);
+    }
     let active = worker.traffic[route.index].enter();
     let listener = shared.listeners[listener].name.clone();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
@@ -161,7 +169,6 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         upstream: (upstream.stream, &upstream.first),
         deflate: upstream.deflate,
         route,
-        expires: admission.expires,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

@@ -4,6 +4,8 @@
 
 pub mod record;
 mod refetch;
+mod renew;
+pub mod told;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -27,6 +29,7 @@ use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::upstream::{self, Answered};
 use record::Attempt;
+use told::Told;
 
 /// What hyper asks for each request of one connection; there is but one.
 pub struct Handshake {
@@ -46,6 +49,8 @@ pub struct Handshake {
     pub place: Cell<Option<Place>>,
     /// What a yes hands over to the connection once the 101 is out.
     pub opened: RefCell<Option<Handover>>,
+    /// The Close that is to follow the 101 of a refused handshake.
+    pub told: Cell<Option<Told>>,
 }
 
 /// A handshake that went well, up to the writing of the 101.
@@ -80,8 +85,11 @@ pub struct SharedHandshake(pub Rc<Handshake>);
 
 impl Handshake {
     async fn handle(&self, request: Request<Incoming>) -> Answer {
-        let (parts, _no_body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let policy = &self.worker.shared.policy;
+        if let Some(asked) = renew::asked(policy, &parts) {
+            return renew::serve(self, asked, &parts, body).await;
+        }
         let client = policy.client(self.peer, &parts.headers);
         let mut attempt = Attempt::new(self, client, &parts);
         let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -90,12 +98,19 @@ impl Handshake {
                 let allowed = origin.filter(|_| route.origins.is_some());
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                *answer.headers_mut() = forward::answer(&upstream.headers, allowed.as_ref());
+                *answer.headers_mut() = forward::answer(&route, &parts.headers, &upstream.headers, allowed.as_ref());
                 self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
                 answer
             }
             Err(denial) => {
                 let allowed = origin.filter(|origin| attempt.allows_origin(origin));
+                if let Some(told) = told::plan(self, &attempt, &denial)
+                    && let Some(answer) = told::answer(&attempt, &parts.headers, allowed.as_ref())
+                {
+                    self.told.set(Some(told));
+                    attempt.told(&denial, told.code);
+                    return answer;
+                }
                 let challenge = attempt.route().is_some_and(|route| route.token.is_some());
                 attempt.refused(&denial, true);
                 refusal(&denial, allowed.as_ref(), challenge)
@@ -122,9 +137,7 @@ impl Handshake {
         let admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
-        if admission.wait_ms > 0 {
-            self.wait_for_turn(&admission, &route).await?;
-        }
+        self.wait_for_turn(&admission, &route).await?;
         let caller = Caller {
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
@@ -142,16 +155,26 @@ impl Handshake {
         Ok((route, admission, answered))
     }
 
-    /// Its slots are held meanwhile, for who waits for a turn counts; but its place is not, or those who wait would keep
-    /// everybody else from being heard.
+    /// Waits for its turn, without its place: or those who wait would keep everybody else from being heard.
+    async fn rest(&self, wait_ms: u64) -> Result<(), Denial> {
+        if wait_ms == 0 {
+            return Ok(());
+        }
+        drop(self.place.take());
+        let mut phase = self.worker.shared.phase.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Ok(()),
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+        }
+    }
+
+    /// Its slots are held meanwhile, for who waits for a turn counts.
     async fn wait_for_turn(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {
         let shared = &self.worker.shared;
-        drop(self.place.take());
-        let mut phase = shared.phase.subscribe();
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(admission.wait_ms)) => {}
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return Err(draining()),
+        if admission.wait_ms == 0 {
+            return Ok(());
         }
+        self.rest(admission.wait_ms).await?;
         if admission.expires.is_some_and(|at| shared.books.clock.mono() >= at) {
             let denial = Denial::new(Deny::TokenExpired, "its exp and the leeway passed while it waited for its turn");
             let status = route.token.as_ref().map_or(denial.status, |rule| rule.status);

@@ -15,6 +15,7 @@ pub mod access_log;
 pub mod books;
 pub mod keyset;
 pub mod metrics;
+pub mod revocation_file;
 pub mod session;
 pub mod stream;
 pub mod tls;

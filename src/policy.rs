@@ -9,14 +9,18 @@ pub mod cap;
 pub mod claims;
 pub mod client_ip;
 pub mod compile;
+pub mod expiry;
 pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod origin;
+pub mod renew;
 pub mod request;
 pub mod require;
+pub mod revocation;
 pub mod route;
 pub mod target;
+pub mod tell;
 pub mod token;
 pub mod zone;
 
@@ -31,8 +35,11 @@ use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
 use identity::Identity;
 use key::{Key, KeyHasher};
+use renew::Lineage;
 use request::Opening;
+use revocation::Revocations;
 use route::{Captures, Matcher, Route};
+use tell::Telling;
 use token::published::{Behind, Published};
 use zone::{DryRun, Hit, Zone};
 
@@ -43,14 +50,20 @@ pub struct Policy {
     pub routes: Vec<Arc<Route>>,
     /// Every host and path that leads to one of them, the most particular first.
     ranked: Vec<(Matcher, Arc<Route>)>,
+    /// Every host and path at which sessions of one of them are renewed, likewise.
+    renewals: Vec<(Matcher, Arc<Route>)>,
     /// The cap over all routes.
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
     pub key_sets: Vec<Arc<Published>>,
+    /// How many refusals are told by a Close.
+    pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that no longer hold, whatever they say.
+    pub revocations: Arc<Revocations>,
     keys: KeyHasher,
 }
 
@@ -106,6 +119,10 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// Which tokens may renew it.
+    pub lineage: Option<Lineage>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -170,11 +187,7 @@ impl Policy {
     }
 
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        if let Some(origins) = &route.origins {
-            let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
-            let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
-            origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
-        }
+        check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
         found.turn = now.mono.saturating_add(wait_ms);
         self.admit_bearer(route, ask, now, found)
@@ -190,12 +203,15 @@ impl Policy {
     }
 
     fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        let identity = identity::identify(route, ask, now)?;
+        let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms: found.turn.saturating_sub(now.mono), expires, identity })
+        let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
+        let wait_ms = found.turn.saturating_sub(now.mono);
+        Ok(Admission { permits, wait_ms, expires, identity, lineage, captures: found.captures.clone() })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -250,6 +266,13 @@ impl Policy {
         };
         Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
+}
+
+fn check_origin(route: &Route, headers: &HeaderMap) -> Result<(), Denial> {
+    let Some(origins) = &route.origins else { return Ok(()) };
+    let origin = headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
+    let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
+    origins.check(origin).map_err(|deny| Denial::new(deny, why))
 }
 
 impl Decision {

@@ -63,6 +63,10 @@ pub struct Route {
     /// Whether clients without an Origin, which are no browsers, may connect although there is a list.
     #[serde(default)]
     pub allow_missing_origin: bool,
+    /// How a client is told that its handshake is refused: `http`, an HTTP status, which no browser shows to a script;
+    /// or `close`, a 101 and a Close with the reason's code and label, which it does.
+    #[serde(default)]
+    pub deny: DenyBy,
     /// The rate of handshakes by client address, as nginx's `limit_req`.
     pub handshakes: Option<Handshakes>,
     /// The rate of messages from a client, on each connection.
@@ -76,6 +80,17 @@ pub struct Route {
     #[serde(default = "ten_minutes", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub idle_timeout: Duration,
+    /// What the end of the token does to its session.
+    #[serde(default)]
+    pub on_expiry: OnExpiry,
+    /// Present: a session ends when it is that old, whatever its token says.
+    #[serde(default, with = "value::optional_duration")]
+    #[schemars(with = "Option<value::TimeText>")]
+    pub max_lifetime: Option<Duration>,
+    /// Present: the client gets a message of the gateway's ahead of the session's end.
+    pub expiry_notice: Option<ExpiryNotice>,
+    /// The path at which a client renews its live sessions with a new token, as `/ws/renew`. Never forwarded. Absent: none.
+    pub renew: Option<String>,
     /// Present: the gateway pings a client that was silent for this long.
     #[serde(default, with = "value::optional_duration")]
     #[schemars(with = "Option<value::TimeText>")]
@@ -88,6 +103,17 @@ pub struct Route {
     #[serde(default = "five_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub close_timeout: Duration,
+}
+
+/// How a client is told that its handshake is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DenyBy {
+    /// With an HTTP status.
+    #[default]
+    Http,
+    /// With a Close behind a 101, within bounds of its own; beyond them with an HTTP status.
+    Close,
 }
 
 /// `handshakes = { .. }` of a route: a rate of its own, or a shared zone.
@@ -141,6 +167,31 @@ pub enum OnExcess {
     Delay,
     /// The message is dropped, whole.
     Drop,
+}
+
+/// What the end of the token does to its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpiry {
+    /// The session ends with 4001.
+    #[default]
+    Close,
+    /// The session goes on; one line of the access log says so.
+    Log,
+}
+
+/// `expiry_notice = { .. }` of a route.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpiryNotice {
+    /// How long before the end.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub before: Duration,
+    /// The Text message, 1 to 4096 bytes. `{seconds}` in it is what is left.
+    #[serde(deserialize_with = "value::notice_text")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub text: String,
 }
 
 /// `connections = { .. }` of a route.

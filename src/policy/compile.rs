@@ -1,7 +1,11 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod expiry;
+mod renew;
+mod revocation;
 mod routes;
 mod sections;
+mod token_from;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +13,8 @@ use std::sync::Arc;
 use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::revocation::Revocations;
+use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -73,6 +79,8 @@ impl Policy {
             typed_zones: config.zone.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        let renewals = renew::places(config, &routes, &ranked, &mut found);
+        let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
@@ -90,10 +98,13 @@ impl Policy {
         let policy = Policy {
             routes,
             ranked,
+            renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
             key_sets,
+            telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),
         };
         Ok(Compiled { policy, warnings: found.warnings })

@@ -9,13 +9,16 @@ use http::HeaderName;
 
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
+use super::expiry::Expiry;
 use super::origin::Origins;
+use super::renew::Renew;
 use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::OnExcess;
 use crate::config::value::TokenFrom;
+use crate::config::{DenyBy, OnExcess};
+
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
 
@@ -36,6 +39,8 @@ pub struct Route {
     pub pass_upstream_errors: bool,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// How its sessions are renewed; a route that has one has a `token` too.
+    pub renew: Option<Renew>,
     /// What the token has to claim.
     pub require: Require,
     /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
@@ -43,6 +48,8 @@ pub struct Route {
     pub subject_header: HeaderName,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
+    /// How a refusal is told.
+    pub deny: DenyBy,
     /// The rate of handshakes.
     pub handshakes: Option<HandshakeLimit>,
     /// How many sessions there may be at once.
@@ -105,6 +112,8 @@ pub struct Terms {
     pub ping_timeout: u64,
     /// How long a Close waits for its answer.
     pub close_timeout: u64,
+    /// How long it may last.
+    pub expiry: Expiry,
 }
 
 /// A rate of messages on one connection.

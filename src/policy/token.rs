@@ -16,6 +16,7 @@ pub mod refresh;
 mod settings;
 pub mod source;
 pub mod strip;
+pub(super) mod subprotocol;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
 use crate::policy::claims::Claims;
 use crate::policy::identity::Identity;
+use crate::policy::revocation::mark::Marks;
 use claims::{Parts, Registered};
 use keys::Keys;
 use published::{Behind, Published};
@@ -134,6 +136,12 @@ impl Verifier {
         self.issuers.iter().flatten().map(String::as_str)
     }
 
+    /// Bytes beyond which a token is refused unread.
+    #[must_use]
+    pub fn max_token_size(&self) -> u64 {
+        self.max_token_size
+    }
+
     /// How many keys may check a token.
     #[must_use]
     pub fn key_count(&self) -> usize {
@@ -214,6 +222,7 @@ impl Verifier {
                 issued: claims.iat.map(claims::NumericDate::millis),
                 jwt: Some(self.name.clone()),
                 claims: all,
+                marks: Marks::default(),
             }),
         }
     }

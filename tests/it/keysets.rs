@@ -239,3 +239,28 @@ async fn keys_come_over_tls_from_a_server_that_jwks_ca_vouches_for_and_from_no_o
     assert_eq!(gate.count("wsgate_jwks_keys{jwt=\"foreign\"}"), 0.0);
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn a_renewal_by_a_key_that_is_new_has_the_set_fetched_too() {
+    let (backend, old, new) = (Backend::new().await, Key::new("old"), Key::new("new"));
+    let server = KeyServer::new(Says::Bytes(set(&[&old]))).await;
+    let block = format!("[jwt.remote]\nalgorithms = [\"ES256\"]\n{}", jwks(&server));
+    let keys = "jwt = \"remote\"\nrenew = \"/renew\"\norigins = \"any\"";
+    let mut gate = Setup::new().jwt(&block).route("/ws", &backend.url(), keys).start();
+    fetched(&gate, 1).await;
+    let (session, _upstream) = gate.session_of(&backend, &ask(&old.sign(&claims(&gate)))).await;
+    server.publishes(&[&new]);
+    let mut later = claims(&gate);
+    later["exp"] = json!(gate.clock.now().wall / 1000 + 7200);
+    let mut client = gate.client().await;
+    let token = new.sign(&later);
+    client
+        .send(format!("POST /renew HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"))
+        .await;
+    let answer = client.head().await;
+    assert_eq!((answer.status(), server.asked("/jwks.json")), (200, 2), "{answer:?}");
+    assert_eq!(gate.lines.next().await["event"], json!("renewal"));
+    session.reset();
+    gate.ended("client", "client_lost").await;
+    gate.finish().await;
+}

@@ -16,6 +16,10 @@ mod admission;
 mod claims;
 // Keys that are fetched while the gateway runs.
 mod keysets;
+// Where a token may stand, and where it is never seen.
+mod tokens;
+// Refusals that a browser can read.
+mod told;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
