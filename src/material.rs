@@ -3,6 +3,7 @@
 //! Everything is read once, before anything is published, and all that can't be read is said at once. Whether a key is
 //! strong enough, or fits its certificate, is for those who use it.
 
+mod assertion;
 mod loader;
 pub mod option;
 
@@ -21,6 +22,9 @@ use loader::Loader;
 pub struct Material {
     /// The keys of each `[jwt.NAME]`. One that could not be read is missing, and a problem.
     pub jwt: BTreeMap<String, KeyMaterial>,
+    /// The key of each `[assertion.NAME]`: a secret, or a private key as PEM. One that could not be read is missing, and a
+    /// problem.
+    pub assertion: BTreeMap<String, KeyMaterial>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
@@ -41,6 +45,12 @@ impl Material {
             .jwt
             .iter()
             .filter_map(|(name, jwt)| Some((name.clone(), key_of_jwt(&mut loader, &format!("jwt.{name}"), jwt)?)))
+            .collect();
+        let assertions = config.assertion.iter();
+        let assertion = assertions
+            .filter_map(|(name, typed)| {
+                Some((name.clone(), assertion::key(&mut loader, &format!("assertion.{name}"), typed)?))
+            })
             .collect();
         let tls = config
             .listen
@@ -63,7 +73,7 @@ impl Material {
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let (problems, warnings) = loader.finish();
-        (Self { jwt, tls, upstream_ca, admin_token, warnings }, problems)
+        (Self { jwt, assertion, tls, upstream_ca, admin_token, warnings }, problems)
     }
 }
 
@@ -81,7 +91,7 @@ impl fmt::Debug for SecretBytes {
 pub enum KeyMaterial {
     /// The bytes of a shared secret. Never empty.
     Secret(Vec<u8>),
-    /// One public key as PEM.
+    /// One key as PEM: a public one to check with, a private one to sign with.
     Pem(Vec<u8>),
     /// The text of a JSON Web Key Set.
     Jwks(String),
