@@ -3,6 +3,7 @@
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
 pub mod record;
+mod refetch;
 mod renew;
 pub mod told;
 
@@ -130,7 +131,7 @@ impl Handshake {
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client };
-        let decision = shared.policy.admit(&ask, shared.books.clock.now());
+        let decision = refetch::admit(shared, &ask).await;
         attempt.decided(&decision);
         self.warn_of(&decision);
         let mut admission = decision.verdict?;
@@ -201,7 +202,7 @@ impl Handshake {
 }
 
 const fn draining() -> Denial {
-    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping" }
+    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping", behind: None }
 }
 
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.

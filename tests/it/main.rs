@@ -16,6 +16,8 @@ mod upward;
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Keys that are fetched while the gateway runs.
+mod keysets;
 // Where a token may stand, and where it is never seen.
 mod tokens;
 // Refusals that a browser can read.
