@@ -9,6 +9,7 @@ mod place;
 pub mod problem;
 mod report;
 mod require;
+mod revocation;
 mod route;
 mod schema;
 pub mod value;
@@ -26,6 +27,7 @@ pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
+pub use revocation::Revocation;
 pub use route::{Connections, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
 pub use schema::schema;
 use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
@@ -49,7 +51,10 @@ pub struct Config {
     /// What is let through, and on which terms. At least one.
     #[serde(default)]
     pub route: Vec<Route>,
-    /// The operator's own listener: metrics, health, live connections.
+    /// Tokens that the operator ends before their time, through the admin listener.
+    #[serde(default)]
+    pub revocation: Revocation,
+    /// The operator's own listener: metrics, health, live connections, revocations.
     pub admin: Option<Admin>,
 }
 
@@ -241,6 +246,9 @@ pub struct Admin {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
+    /// What `Authorization: Bearer` must hold for everything but the health pages: `env:NAME` or `file:PATH`, at least 16
+    /// bytes. Without it, nothing can be changed through an address that is not loopback.
+    pub token: Option<Secret>,
 }
 
 fn five_seconds() -> Duration {

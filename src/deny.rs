@@ -228,7 +228,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(self, Deny::TokenRevoked | Deny::ControlRate | Deny::SlowConsumer | Deny::PolicyChanged | Deny::Kicked)
+        matches!(self, Deny::ControlRate | Deny::SlowConsumer | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod renew;
 pub mod request;
 pub mod require;
+pub mod revocation;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -35,6 +36,7 @@ use identity::Identity;
 use key::{Key, KeyHasher};
 use renew::Lineage;
 use request::Opening;
+use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
@@ -53,6 +55,8 @@ pub struct Policy {
     pub zones: Vec<Arc<Zone>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that no longer hold, whatever they say.
+    pub revocations: Arc<Revocations>,
     keys: KeyHasher,
 }
 
@@ -174,9 +178,10 @@ impl Policy {
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = identity::identify(route, ask, now)?;
+        let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));

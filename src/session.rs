@@ -173,6 +173,10 @@ impl Session {
     fn end_by(&mut self, side: Side, deny: Deny, now: u64) {
         let side = if deny.row().fault == crate::deny::Fault::Limit { Side::Gateway } else { side };
         self.note_end(End { side, reason: Some(deny), code: deny.row().close }, now);
+        self.say_farewells();
+    }
+
+    fn say_farewells(&mut self) {
         self.up.say_farewell(self.exit.close_frame(Some(random_mask())));
         self.down.say_farewell(self.exit.close_frame(None));
     }
@@ -188,8 +192,9 @@ impl Session {
         if self.deadline.is_some() {
             return;
         }
-        if let Some(deny) = self.exit.ordered() {
-            self.end_by(Side::Gateway, deny, now);
+        if let Some((reason, code)) = self.exit.ordered().map(|order| (order.reason, order.code())) {
+            self.note_end(End { side: Side::Gateway, reason: Some(reason), code }, now);
+            self.say_farewells();
         } else {
             self.check_expiry(now);
         }

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod renew;
+mod revocation;
 mod routes;
 mod sections;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::revocation::Revocations;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -76,6 +78,7 @@ impl Policy {
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
+        let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
@@ -96,6 +99,7 @@ impl Policy {
             total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),
+            revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),
         };
         Ok(Compiled { policy, warnings: found.warnings })

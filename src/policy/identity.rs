@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
+use super::revocation::Revocations;
+use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
@@ -25,6 +27,16 @@ pub struct Identity {
     pub jwt: Option<Arc<str>>,
     /// All that the token claims. For the handshake alone: a session does not keep it.
     pub claims: Claims,
+    /// By what it can be revoked; for a session to keep. None before [`check_revoked`].
+    pub marks: Marks,
+}
+
+impl Identity {
+    /// What a revocation asks for.
+    #[must_use]
+    pub fn bearer(&self) -> Bearer<'_> {
+        Bearer { marks: &self.marks, issued: self.issued, jwt: self.jwt.as_deref() }
+    }
 }
 
 /// Who asks for a route. Without a rule for tokens nobody is known.
@@ -59,6 +71,24 @@ pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denia
 pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
     let allowed = route.require.check(&identity.claims, |name| captures.get(name));
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
+}
+
+/// Whether the token was revoked; and notes in `identity` by what it still can be.
+///
+/// # Errors
+/// `token_revoked`, and `token_invalid` for a token that could not be revoked by all that stands in it.
+pub fn check_revoked(
+    route: &Route,
+    identity: &mut Identity,
+    revocations: &Revocations,
+    now: Now,
+) -> Result<(), Denial> {
+    let Some(rule) = &route.token else { return Ok(()) };
+    identity.marks = revocations.marks(&identity.claims).map_err(|TooMany| {
+        refuse(rule.status, Deny::TokenInvalid, "a claim by which it may be revoked is a list of more than 32 values")
+    })?;
+    let revoked = revocations.check(&identity.bearer(), now.wall);
+    revoked.map_or(Ok(()), |why| Err(refuse(rule.status, Deny::TokenRevoked, why)))
 }
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good

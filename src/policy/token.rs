@@ -26,6 +26,7 @@ use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
 use crate::policy::claims::Claims;
 use crate::policy::identity::Identity;
+use crate::policy::revocation::mark::Marks;
 use claims::{Parts, Registered};
 use keys::Keys;
 
@@ -177,6 +178,7 @@ impl Verifier {
                 issued: claims.iat.map(claims::NumericDate::millis),
                 jwt: Some(self.name.clone()),
                 claims: all,
+                marks: Marks::default(),
             }),
         }
     }

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::frame;
+use super::live::order::Order;
 use super::live::{Entry, Live};
 use super::pump::Wake;
 use crate::access_log::{Ended, Expired, Said};
@@ -108,7 +109,7 @@ impl Exit {
     /// What an operator, or a drain, wants of this session.
     #[must_use]
     #[inline]
-    pub fn ordered(&self) -> Option<Deny> {
+    pub fn ordered(&self) -> Option<&Order> {
         self.entry.ordered()
     }
 
@@ -147,7 +148,11 @@ impl Exit {
     #[must_use]
     pub fn close_frame(&self, mask: Option<[u8; 4]>) -> Vec<u8> {
         match self.end {
-            Some(End { reason: Some(deny), .. }) => frame::close(deny.row().close.unwrap_or(1011), deny.label(), mask),
+            Some(End { reason: Some(deny), .. }) => {
+                let plain = Order::from(deny);
+                let order = self.ordered().filter(|order| order.reason == deny).unwrap_or(&plain);
+                frame::close(order.code().unwrap_or(1011), order.text(), mask)
+            }
             Some(End { code: Some(code), .. }) => frame::close(code, "", mask),
             Some(_) | None => frame::control(frame::Control::Close, &[], mask),
         }

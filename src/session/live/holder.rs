@@ -8,6 +8,7 @@ use super::term::Term;
 use crate::policy::Admission;
 use crate::policy::identity::Identity;
 use crate::policy::renew::Lineage;
+use crate::policy::revocation::mark::{Bearer, Marks};
 use crate::policy::route::Captures;
 
 /// The holder of a session. Who it is never changes; the token that says so does, with each renewal.
@@ -31,6 +32,8 @@ pub struct Holder {
 pub struct Token {
     /// The wall clock's milliseconds at which it was issued, if it says so.
     pub issued: Option<u64>,
+    /// By what it can be revoked.
+    pub marks: Marks,
 }
 
 impl Holder {
@@ -38,6 +41,12 @@ impl Holder {
     #[must_use]
     pub fn token(&self) -> Token {
         self.token.lock().clone()
+    }
+
+    /// Asks what a revocation asks for of that token.
+    pub fn bearing<T>(&self, ask: impl FnOnce(&Bearer<'_>) -> T) -> T {
+        let token = self.token.lock();
+        ask(&Bearer { marks: &token.marks, issued: token.issued, jwt: self.jwt.as_deref() })
     }
 
     /// Another token of the same holder from now on, and the term that comes with it ([`crate::now::Now::mono`]; none is
@@ -62,7 +71,7 @@ impl Holder {
 
 impl From<&Identity> for Token {
     fn from(identity: &Identity) -> Self {
-        Self { issued: identity.issued }
+        Self { issued: identity.issued, marks: identity.marks.clone() }
     }
 }
 
@@ -87,7 +96,7 @@ mod tests {
     #[test]
     fn the_token_follows_its_term_and_no_other() {
         let holder = Holder::default().until(Some(10_000));
-        let issued = |at| Token { issued: Some(at) };
+        let issued = |at| Token { issued: Some(at), ..Token::default() };
         assert!(holder.renew(issued(1), Some(20_000)));
         assert!(!holder.renew(issued(2), Some(15_000)), "it ends before the one that the session has");
         assert_eq!((holder.token(), holder.term.get()), (issued(1), 20_000));
