@@ -17,10 +17,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Handshake, draining};
 use crate::deny::Deny;
+use crate::policy::identity;
 use crate::policy::renew::{self, Renewal, bad};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::{Ask, Denial, Policy};
+use crate::session::live::Live;
 use crate::session::live::holder::Token;
 use record::Record;
 
@@ -94,8 +96,10 @@ async fn renew(
     let wait_ms = wait_ms?;
     let body = read(handshake, route, parts, body).await?;
     handshake.rest(wait_ms).await?;
-    let renewal = shared.policy.renew(route, ask, &body, shared.books.clock.now())?;
+    let now = shared.books.clock.now();
+    let mut renewal = shared.policy.renew(route, ask, &body, now)?;
     record.subject.clone_from(&renewal.identity.subject);
+    identity::check_revoked(route, &mut renewal.identity, &shared.policy.revocations, now)?;
     let sessions = move_sessions(handshake, route, &renewal)?;
     Ok((renewal, sessions))
 }
@@ -123,8 +127,8 @@ async fn read(handshake: &Handshake, route: &Route, parts: &Parts, body: Incomin
 
 /// Moves all sessions that the token may move.
 fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Result<usize, Denial> {
-    let sessions = &handshake.worker.shared.books.sessions;
-    let lives = sessions.of_lineage(&route.name, renewal.lineage);
+    let shared = &handshake.worker.shared;
+    let lives = shared.books.sessions.of_lineage(&route.name, renewal.lineage);
     if lives.is_empty() {
         return Err(Denial::new(Deny::NoSession, "no session has a token of the same jwt, iss, sub and sid"));
     }
@@ -133,8 +137,17 @@ fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Res
         return Err(Denial::new(Deny::TokenForbidden, "`require` does not hold for any of the sessions"));
     }
     let token = Token::from(&renewal.identity);
-    match allowed.iter().filter(|live| live.renew(token.clone(), renewal.expires)).count() {
-        0 => Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end")),
-        moved => Ok(moved),
+    let moved = |live: &&Arc<Live>| live.ordered().is_none() && live.renew(token.clone(), renewal.expires);
+    let moved: Vec<&Arc<Live>> = allowed.into_iter().filter(moved).collect();
+    if moved.is_empty() {
+        return Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end"));
     }
+    // A revocation ends those who live by its token: one that came since this token was judged did not find them.
+    let mut identity = renewal.identity.clone();
+    let now = shared.books.clock.now();
+    if let Err(denial) = identity::check_revoked(route, &mut identity, &shared.policy.revocations, now) {
+        moved.iter().for_each(|live| live.order(denial.deny));
+        return Err(denial);
+    }
+    Ok(moved.len())
 }

@@ -394,3 +394,29 @@ async fn renewals_and_ends_that_race_leave_every_session_either_alive_or_expired
     }
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn a_revoked_token_renews_nothing_and_a_renewed_session_can_be_revoked_by_its_new_token_alone() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), TERMS);
+    let ask = Ask::to("/ws").bearer(&token(&gate, json!({ "jti": "first" }), 60));
+    let (client, _upstream) = gate.session_of(&backend, &ask).await;
+    let live = gate.shared().books.sessions.all().remove(0);
+    let policy = gate.shared().policy.clone();
+    let wall = gate.clock.now().wall;
+    let revoke = |jti: &str| {
+        let wanted = policy.revocations.read(json!({ "jti": jti }).to_string().as_bytes(), wall).unwrap();
+        let revoked = policy.revocations.revoke(wanted, wall).unwrap();
+        live.holder.bearing(|bearer| revoked.covers(bearer))
+    };
+    assert!(!revoke("second"));
+    let second = post(&token(&gate, json!({ "jti": "second" }), 600));
+    refuses(&mut gate, &second, 403, "token_revoked").await;
+    assert!(!revoke("second"), "the session still lives by the first");
+    let third = token(&gate, json!({ "jti": "third" }), 600);
+    renews(&mut gate, &third, 1).await;
+    assert!(!revoke("first") && revoke("third"));
+    client.reset();
+    gate.ended("client", "client_lost").await;
+    gate.finish().await;
+}
