@@ -5,6 +5,7 @@ mod renew;
 mod revocation;
 mod routes;
 mod sections;
+mod token_from;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
 use super::revocation::Revocations;
+use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -98,6 +100,7 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),

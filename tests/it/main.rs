@@ -14,6 +14,10 @@ mod headers;
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Where a token may stand, and where it is never seen.
+mod tokens;
+// Refusals that a browser can read.
+mod told;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
