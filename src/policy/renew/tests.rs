@@ -82,13 +82,17 @@ fn a_route_of_a_more_particular_host_keeps_its_paths() {
 
 #[test]
 fn the_token_is_looked_for_where_the_route_says_and_in_the_body() {
-    let places = "token_from = [\"header\", \"cookie:session\", \"query:t\", \"subprotocol\"]\norigins = \"any\"";
+    let places = "token_from = [\"header\", \"header:X-Token\", \"cookie:session\", \"query:t\", \"subprotocol\"]\norigins = \"any\"";
     let policy = policy(&route("ws", &format!("path = \"/ws\"\nrenew = \"/ws/renew\"\n{places}")));
     let token = good(json!({}));
     let bearer = format!("Bearer {token}");
     let cookie = format!("session={token}");
+    let named = http::HeaderName::from_static("x-token");
+    let listed: Vec<&str> = policy.routes[0].renew.iter().flat_map(Renew::headers).collect();
+    assert_eq!(listed, ["authorization", "content-type", "x-token"]);
     let good = [
         renew(&policy, &[(AUTHORIZATION, &bearer)], "", b""),
+        renew(&policy, &[(named, &token)], "", b""),
         renew(&policy, &[(COOKIE, &cookie)], "", b" \r\n"),
         renew(&policy, &[], &format!("t={token}"), b""),
         renew(&policy, &[], "", token.as_bytes()),
