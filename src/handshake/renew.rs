@@ -17,7 +17,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Handshake, draining};
 use crate::deny::Deny;
-use crate::policy::identity;
 use crate::policy::renew::{self, Renewal, bad};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
@@ -96,10 +95,8 @@ async fn renew(
     let wait_ms = wait_ms?;
     let body = read(handshake, route, parts, body).await?;
     handshake.rest(wait_ms).await?;
-    let now = shared.books.clock.now();
-    let mut renewal = shared.policy.renew(route, ask, &body, now)?;
+    let renewal = shared.policy.renew(route, ask, &body, shared.books.clock.now())?;
     record.subject.clone_from(&renewal.identity.subject);
-    identity::check_revoked(route, &mut renewal.identity, &shared.policy.revocations, now)?;
     let sessions = move_sessions(handshake, route, &renewal)?;
     Ok((renewal, sessions))
 }
@@ -142,12 +139,8 @@ fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Res
     if moved.is_empty() {
         return Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end"));
     }
-    // A revocation ends those who live by its token: one that came since this token was judged did not find them.
-    let mut identity = renewal.identity.clone();
-    let now = shared.books.clock.now();
-    if let Err(denial) = identity::check_revoked(route, &mut identity, &shared.policy.revocations, now) {
-        moved.iter().for_each(|live| live.order(denial.deny));
-        return Err(denial);
+    for live in &moved {
+        shared.end_if_revoked(live);
     }
     Ok(moved.len())
 }

@@ -17,6 +17,7 @@ fn metrics() -> Metrics {
             ]
         }),
         in_flight: Box::new(|| 4),
+        revocations: Box::new(|| (8, 9)),
         log_dropped: Box::new(|| 5),
     };
     let routes = ["chat".into(), "a\"b".into()];
@@ -128,7 +129,19 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
         ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
-        ("gateway", &["draining", "idle_timeout", "internal", "message_rate", "token_expired"][..]),
+        (
+            "gateway",
+            &[
+                "draining",
+                "idle_timeout",
+                "internal",
+                "kicked",
+                "lifetime_over",
+                "message_rate",
+                "token_expired",
+                "token_revoked",
+            ][..],
+        ),
         ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
     ];
     let expected: Vec<_> = by_side
@@ -223,6 +236,8 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_cap_warnings_total", 1.0),
         ("wsgate_handshakes_in_flight", 4.0),
         ("wsgate_access_log_dropped_total", 5.0),
+        ("wsgate_revocations", 8.0),
+        ("wsgate_revocations_capacity", 9.0),
         (r#"wsgate_limit_dry_run_total{route="a\"b",limit="handshakes"}"#, 1.0),
         ("wsgate_start_time_seconds", 1_700_000_000.5),
     ] {
@@ -263,4 +278,30 @@ fn two_gateways_count_apart() {
     let (one, other) = (metrics(), metrics());
     one.accepted(0);
     assert_eq!(samples(&other)[r#"wsgate_accepted_total{listener="0.0.0.0:8443"}"#], 0.0);
+}
+
+#[test]
+fn what_can_become_of_a_renewal_stands_at_zero_from_the_start() {
+    let metrics = metrics();
+    metrics.renewal(0, Ok(()));
+    metrics.renewal(0, Err(Deny::NoSession));
+    metrics.identity_expired(0);
+    let samples = samples(&metrics);
+    let start = "wsgate_renewals_total{route=\"chat\",result=\"";
+    let results: BTreeMap<_, _> = starting_with(&samples, start)
+        .map(|(name, count)| (name[start.len()..].trim_end_matches("\"}").to_owned(), count))
+        .collect();
+    for (result, count) in [
+        ("renewed", 1.0),
+        ("no_session", 1.0),
+        ("bad_renewal", 0.0),
+        ("token_missing", 0.0),
+        ("token_forbidden", 0.0),
+        ("origin_forbidden", 0.0),
+        ("handshake_rate", 0.0),
+    ] {
+        assert_eq!(results.get(result), Some(&count), "{result}");
+    }
+    assert!(!results.contains_key("route_cap") && !results.contains_key("admitted"), "{results:?}");
+    assert_eq!(samples["wsgate_sessions_expired_total{route=\"chat\"}"], 1.0);
 }
