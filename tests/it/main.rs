@@ -34,6 +34,10 @@ mod closing;
 mod frames;
 // How much a client may say.
 mod rates;
+// How long an identity lasts.
+mod expiry;
+// And how it lasts longer.
+mod renew;
 // How long both may say nothing.
 mod silence;
 // A reader that is slower than its writer.
