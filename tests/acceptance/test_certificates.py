@@ -9,7 +9,7 @@ import pytest
 import websockets.exceptions
 
 from parts.child import PATIENCE
-from parts.client import close_over_tls, open_chat, talk_over_tls
+from parts.client import close_over_tls, talk_over_tls
 from parts.gateway import Gateway
 from parts.openssl import ClientAuthority
 from parts.tokens import SECRET, part
