@@ -26,6 +26,8 @@ pub struct Material {
     pub tls: Vec<Vec<CertificateMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
+    /// `[admin] token`.
+    pub admin_token: Option<SecretBytes>,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
 }
@@ -59,8 +61,19 @@ impl Material {
                 loader.certificates(&format!("route[{index}].upstream_ca"), path)
             })
             .collect();
+        let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let (problems, warnings) = loader.finish();
-        (Self { jwt, tls, upstream_ca, warnings }, problems)
+        (Self { jwt, tls, upstream_ca, admin_token, warnings }, problems)
+    }
+}
+
+/// The bytes of a secret. Never empty.
+pub struct SecretBytes(pub Vec<u8>);
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
     }
 }
 

@@ -157,6 +157,8 @@ pub struct Sources {
     pub key_sets: Box<dyn Fn() -> Vec<KeySetFill> + Send + Sync>,
     /// Handshakes under way.
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Revocations that count now, and how many there may be.
+    pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -169,6 +171,7 @@ impl Default for Sources {
             caps: Box::new(Vec::new),
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
+            revocations: Box::new(|| (0, 0)),
             log_dropped: Box::new(|| 0),
         }
     }
@@ -188,6 +191,7 @@ pub(super) struct Counts {
     /// By worker, then by route.
     pub(super) traffic: Vec<Vec<Arc<Traffic>>>,
     pub(super) cap_warnings: Shared,
+    pub(super) revocation_file_errors: Shared,
     pub(super) sources: Sources,
     pub(super) started_wall_ms: u64,
 }
@@ -210,6 +214,7 @@ impl Counts {
                 .collect(),
             traffic: (0..workers).map(|_| of_worker()).collect(),
             cap_warnings: Shared::default(),
+            revocation_file_errors: Shared::default(),
             sources,
             started_wall_ms,
         }

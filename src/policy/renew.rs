@@ -104,7 +104,8 @@ impl Policy {
             }
             None => body,
         };
-        let identity = identity::verify(rule, token, now)?;
+        let mut identity = identity::verify(rule, token, now)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let lineage = self.lineage(&identity).ok_or(bad(StatusCode::BAD_REQUEST, "its token has no sub"))?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         Ok(Renewal { identity, lineage, expires })
