@@ -3,6 +3,7 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+mod assertion;
 pub mod file;
 mod parse;
 mod place;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use assertion::Assertion;
 pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
@@ -45,6 +47,9 @@ pub struct Config {
     /// How tokens are checked, by a name that routes use.
     #[serde(default)]
     pub jwt: BTreeMap<String, Jwt>,
+    /// What the gateway signs for upstreams, by a name that routes use.
+    #[serde(default)]
+    pub assertion: BTreeMap<String, Assertion>,
     /// Rate limits that several routes share, by a name that routes use.
     #[serde(default)]
     pub zone: BTreeMap<String, Zone>,

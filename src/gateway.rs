@@ -338,10 +338,9 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let looked_at = shared.clone();
-                    let ready = move || is_ready(&looked_at);
                     let state = AdminState {
                         books: shared.books.clone(),
-                        ready: Box::new(ready),
+                        ready: Box::new(move || is_ready(&looked_at)),
                         guard,
                         revocations: shared.policy.revocations.clone(),
                         file,

@@ -90,9 +90,9 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let (material, mut problems) = Material::load(&config, base, env);
     let listen = listeners(&config, &material, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
-    let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
     let (revocation_file, revoked) = revocations(&config, base, &mut problems);
+    let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));

@@ -4,6 +4,7 @@
 //! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
 //! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
 
+pub mod assertion;
 pub mod bucket;
 pub mod cap;
 pub mod claims;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod target;
 pub mod tell;
 pub mod token;
+pub mod upward;
 pub mod zone;
 
 use std::net::IpAddr;
@@ -41,6 +43,7 @@ use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
 use token::published::{Behind, Published};
+use upward::Vouched;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -119,6 +122,8 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// What the upstream is told of that.
+    pub vouched: Vouched,
     /// Which tokens may renew it.
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
@@ -207,11 +212,12 @@ impl Policy {
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
+        let vouched = identity::vouch(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
-        Ok(Admission { permits, wait_ms, expires, identity, lineage, captures: found.captures.clone() })
+        Ok(Admission { permits, wait_ms, expires, identity, vouched, lineage, captures: found.captures.clone() })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

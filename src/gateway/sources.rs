@@ -60,9 +60,9 @@ pub(super) fn of(
         move || keysets.fill(&clock)
     };
     Sources {
+        key_sets: Box::new(key_sets),
         zones: Box::new(zones),
         caps: Box::new(caps),
-        key_sets: Box::new(key_sets),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
         log_dropped: Box::new(log.dropped()),
