@@ -3,6 +3,7 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+mod assertion;
 pub mod file;
 mod parse;
 mod place;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use assertion::Assertion;
 pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
@@ -30,7 +32,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{Connections, DenyBy, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
 pub use schema::schema;
-use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
+use value::{Algorithm, KeySet, OneOrMany, Rate, Secret, Size, Source, Url};
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,6 +47,9 @@ pub struct Config {
     /// How tokens are checked, by a name that routes use.
     #[serde(default)]
     pub jwt: BTreeMap<String, Jwt>,
+    /// What the gateway signs for upstreams, by a name that routes use.
+    #[serde(default)]
+    pub assertion: BTreeMap<String, Assertion>,
     /// Rate limits that several routes share, by a name that routes use.
     #[serde(default)]
     pub zone: BTreeMap<String, Zone>,
@@ -180,7 +185,7 @@ pub struct CertificatePair {
     pub key: PathBuf,
 }
 
-/// `[jwt.NAME]`: exactly one of `secret`, `public_key` and `jwks`.
+/// `[jwt.NAME]`: exactly one of `secret`, `public_key`, `jwks` and `issuer_url`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
@@ -190,9 +195,25 @@ pub struct Jwt {
     pub secret: Option<Secret>,
     /// One public key as PEM: `file:PATH`, `env:NAME` or a path.
     pub public_key: Option<Source>,
-    /// A JSON Web Key Set: `file:PATH` or a path.
-    pub jwks: Option<Source>,
-    /// The `iss` that a token must have: one, or any of a list.
+    /// A JSON Web Key Set: an `https://` URL, `file:PATH` or a path.
+    pub jwks: Option<KeySet>,
+    /// An OpenID Connect issuer, whose key set is found by its discovery document. Its tokens' `iss` must be exactly this.
+    pub issuer_url: Option<Url>,
+    /// How often a key set is fetched from its URL where its `Cache-Control` and `Expires` do not say. 30s to 24h.
+    #[serde(default = "five_minutes", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_refresh: Duration,
+    /// How long the last good key set is used while no new one can be fetched. At least `jwks_refresh`, and 1m.
+    #[serde(default = "one_day", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_max_stale: Duration,
+    /// How long after a token of an unknown `kid` had the key set fetched the next one may. 1s to 1h.
+    #[serde(default = "thirty_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_cooldown: Duration,
+    /// PEM file of the authorities that may sign the key server's certificate. Default: the system's.
+    pub jwks_ca: Option<PathBuf>,
+    /// The `iss` that a token must have: one, or any of a list. Default: `issuer_url`.
     pub issuer: Option<OneOrMany>,
     /// The `aud` of which a token must have one.
     pub audience: Option<OneOrMany>,
@@ -257,6 +278,18 @@ fn five_seconds() -> Duration {
 
 fn ten_seconds() -> Duration {
     Duration::from_secs(10)
+}
+
+fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn one_day() -> Duration {
+    Duration::from_secs(86_400)
 }
 
 fn eight_kib() -> Size {

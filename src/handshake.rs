@@ -3,6 +3,7 @@
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
 pub mod record;
+mod refetch;
 mod renew;
 pub mod told;
 
@@ -130,18 +131,25 @@ impl Handshake {
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client };
-        let decision = shared.policy.admit(&ask, shared.books.clock.now());
+        let decision = refetch::admit(shared, &ask).await;
         attempt.decided(&decision);
         self.warn_of(&decision);
-        let admission = decision.verdict?;
+        let mut admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
         self.wait_for_turn(&admission, &route).await?;
+        // Not before the wait, or it could be over when the upstream sees it.
+        let mut vouched = std::mem::take(&mut admission.vouched);
+        let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
+        signed.map_err(|error| {
+            tracing::error!(route = &*route.name, error, "an assertion can't be signed");
+            Denial::new(Deny::Internal, "an assertion can't be signed")
+        })?;
         let caller = Caller {
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
             secure: self.secure,
-            subject: decision.subject.as_deref(),
+            vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
@@ -194,7 +202,7 @@ impl Handshake {
 }
 
 const fn draining() -> Denial {
-    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping" }
+    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping", behind: None }
 }
 
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.

@@ -3,6 +3,7 @@
 //! Everything is read once, before anything is published, and all that can't be read is said at once. Whether a key is
 //! strong enough, or fits its certificate, is for those who use it.
 
+mod assertion;
 mod loader;
 pub mod option;
 
@@ -13,14 +14,20 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::problem::Problem;
+use crate::config::value::KeySet;
 use crate::config::{Config, Jwt, Tls};
 use loader::Loader;
+
+pub use assertion::SigningKey;
 
 /// All that the config names, read.
 #[derive(Debug)]
 pub struct Material {
     /// The keys of each `[jwt.NAME]`. One that could not be read is missing, and a problem.
     pub jwt: BTreeMap<String, KeyMaterial>,
+    /// The key of each `[assertion.NAME]`: a secret, or a private key as PEM. One that could not be read is missing, and a
+    /// problem.
+    pub assertion: BTreeMap<String, SigningKey>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
@@ -41,6 +48,12 @@ impl Material {
             .jwt
             .iter()
             .filter_map(|(name, jwt)| Some((name.clone(), key_of_jwt(&mut loader, &format!("jwt.{name}"), jwt)?)))
+            .collect();
+        let assertions = config.assertion.iter();
+        let assertion = assertions
+            .filter_map(|(name, typed)| {
+                Some((name.clone(), assertion::key(&mut loader, &format!("assertion.{name}"), typed)?))
+            })
             .collect();
         let tls = config
             .listen
@@ -63,7 +76,7 @@ impl Material {
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let (problems, warnings) = loader.finish();
-        (Self { jwt, tls, upstream_ca, admin_token, warnings }, problems)
+        (Self { jwt, assertion, tls, upstream_ca, admin_token, warnings }, problems)
     }
 }
 
@@ -81,10 +94,13 @@ impl fmt::Debug for SecretBytes {
 pub enum KeyMaterial {
     /// The bytes of a shared secret. Never empty.
     Secret(Vec<u8>),
-    /// One public key as PEM.
+    /// One key as PEM: a public one to check with, a private one to sign with.
     Pem(Vec<u8>),
     /// The text of a JSON Web Key Set.
     Jwks(String),
+    /// None yet: the key set is fetched while the gateway runs, from a server whose certificate one of these authorities
+    /// has signed, or one of the system's.
+    Remote(Option<Vec<CertificateDer<'static>>>),
 }
 
 impl fmt::Debug for KeyMaterial {
@@ -94,6 +110,7 @@ impl fmt::Debug for KeyMaterial {
             Self::Secret(_) => "Secret([secret])",
             Self::Pem(_) => "Pem([secret])",
             Self::Jwks(_) => "Jwks([secret])",
+            Self::Remote(_) => "Remote",
         })
     }
 }
@@ -119,27 +136,38 @@ impl fmt::Debug for CertificateMaterial {
 }
 
 fn key_of_jwt(loader: &mut Loader, path: &str, jwt: &Jwt) -> Option<KeyMaterial> {
-    match (&jwt.secret, &jwt.public_key, &jwt.jwks) {
-        (Some(secret), None, None) => loader.secret(&format!("{path}.secret"), secret).map(KeyMaterial::Secret),
-        (None, Some(key), None) => loader.source(&format!("{path}.public_key"), key).map(KeyMaterial::Pem),
-        (None, None, Some(jwks)) => loader.text(&format!("{path}.jwks"), jwks).map(KeyMaterial::Jwks),
-        (None, None, None) => {
+    let given = [
+        ("secret", jwt.secret.is_some()),
+        ("public_key", jwt.public_key.is_some()),
+        ("jwks", jwt.jwks.is_some()),
+        ("issuer_url", jwt.issuer_url.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect();
+    // Said of the last that is there, since somewhere the carets must stand.
+    if let [first @ .., last] = given.as_slice()
+        && !first.is_empty()
+    {
+        loader.problem(
+            Problem::new(format!("{path}.{last}"), format!("{last} stands beside {}", first.join(" and "))).help(
+                "exactly one of secret, public_key, jwks and issuer_url: name a second [jwt.NAME] for another key",
+            ),
+        );
+        return None;
+    }
+    // A path that is wrong is told of, wherever the keys come from.
+    let authorities = match &jwt.jwks_ca {
+        Some(file) => Some(loader.certificates(&format!("{path}.jwks_ca"), file)?),
+        None => None,
+    };
+    match (&jwt.secret, &jwt.public_key, &jwt.jwks, &jwt.issuer_url) {
+        (Some(secret), ..) => loader.secret(&format!("{path}.secret"), secret).map(KeyMaterial::Secret),
+        (_, Some(key), ..) => loader.source(&format!("{path}.public_key"), key).map(KeyMaterial::Pem),
+        (_, _, Some(KeySet::Local(jwks)), _) => loader.text(&format!("{path}.jwks"), jwks).map(KeyMaterial::Jwks),
+        (_, _, Some(KeySet::Remote(_)), _) | (.., Some(_)) => Some(KeyMaterial::Remote(authorities)),
+        (None, None, None, None) => {
             loader.problem(
-                Problem::new(path, "no key to check tokens with").help("one of secret, public_key and jwks is needed"),
-            );
-            None
-        }
-        (secret, key, _) => {
-            // Said of the last that is there, since somewhere the carets must stand.
-            let last = if jwt.jwks.is_some() { "jwks" } else { "public_key" };
-            let first = match (secret, key) {
-                (Some(_), Some(_)) if jwt.jwks.is_some() => "secret and public_key",
-                (Some(_), _) => "secret",
-                _ => "public_key",
-            };
-            loader.problem(
-                Problem::new(format!("{path}.{last}"), format!("{last} stands beside {first}"))
-                    .help("exactly one of secret, public_key and jwks: name a second [jwt.NAME] for another key"),
+                Problem::new(path, "no key to check tokens with")
+                    .help("one of secret, public_key, jwks and issuer_url is needed"),
             );
             None
         }

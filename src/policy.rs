@@ -4,6 +4,7 @@
 //! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
 //! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
 
+pub mod assertion;
 pub mod bucket;
 pub mod cap;
 pub mod claims;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod target;
 pub mod tell;
 pub mod token;
+pub mod upward;
 pub mod zone;
 
 use std::net::IpAddr;
@@ -40,6 +42,8 @@ use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
+use token::published::{Behind, Published};
+use upward::Vouched;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -55,6 +59,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
+    pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
     pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -90,6 +96,8 @@ pub struct Decision {
     pub dry_run_refusal: bool,
     /// Caps that just came near their limit, whatever became of this handshake.
     pub near: Near,
+    /// When its turn comes by the rate, in [`Now::mono`].
+    turn: u64,
     /// Yes or no.
     pub verdict: Result<Admission, Denial>,
 }
@@ -114,6 +122,8 @@ pub struct Admission {
     pub expires: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// What the upstream is told of that.
+    pub vouched: Vouched,
     /// Which tokens may renew it.
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
@@ -140,13 +150,15 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// More about it, for the log alone.
     pub why: &'static str,
+    /// Present: a newer key set might say otherwise, and [`Policy::admit_again`] would.
+    pub behind: Option<Behind>,
 }
 
 impl Denial {
     /// With the reason's own status.
     #[must_use]
     pub fn new(deny: Deny, why: &'static str) -> Self {
-        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why }
+        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why, behind: None }
     }
 }
 
@@ -182,14 +194,30 @@ impl Policy {
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
+        found.turn = now.mono.saturating_add(wait_ms);
+        self.admit_bearer(route, ask, now, found)
+    }
+
+    /// Judges the token once more, and what comes behind it: what a handshake was charged before that, it has paid.
+    #[must_use]
+    pub fn admit_again(&self, ask: &Ask<'_>, mut decision: Decision, now: Now) -> Decision {
+        if let Some(route) = decision.route.clone() {
+            decision.verdict = self.admit_bearer(&route, ask, now, &mut decision);
+        }
+        decision
+    }
+
+    fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
+        let vouched = identity::vouch(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
-        Ok(Admission { permits, wait_ms, expires, identity, lineage, captures: found.captures.clone() })
+        let wait_ms = found.turn.saturating_sub(now.mono);
+        Ok(Admission { permits, wait_ms, expires, identity, vouched, lineage, captures: found.captures.clone() })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -263,6 +291,7 @@ impl Decision {
             subject: None,
             dry_run_refusal: false,
             near: Near::default(),
+            turn: 0,
             verdict: Err(denial),
         }
     }

@@ -6,11 +6,15 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::Policy;
+use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
 use super::revocation::Revocations;
@@ -35,9 +39,13 @@ struct Named {
     /// With the status of a refusal.
     verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
     zones: BTreeMap<String, Arc<Zone>>,
+    assertions: BTreeMap<String, Arc<Assertion>>,
+    /// Every header in which a route tells who asks.
+    ours: Arc<[HeaderName]>,
     /// The names in the file, also of what is wrong in itself.
     typed_jwt: Vec<String>,
     typed_zones: Vec<String>,
+    typed_assertions: Vec<String>,
 }
 
 /// What was found so far.
@@ -75,8 +83,11 @@ impl Policy {
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
             zones: sections::zones(config, &mut found),
+            assertions: upward::assertions(config, material, &mut found),
+            ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),
+            typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
@@ -93,6 +104,7 @@ impl Policy {
                 zones.push(zone);
             }
         }
+        let key_sets = named.verifiers.values().filter_map(|(verifier, _)| verifier.published().cloned()).collect();
         let total = &config.server.connections;
         let policy = Policy {
             routes,
@@ -100,6 +112,7 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            key_sets,
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),

@@ -10,6 +10,7 @@ use super::revocation::Revocations;
 use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
+use super::upward::Vouched;
 use super::{Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
@@ -42,7 +43,7 @@ impl Identity {
 /// Who asks for a route. Without a rule for tokens nobody is known.
 ///
 /// # Errors
-/// `token_missing`, `token_invalid` or `token_expired`.
+/// `token_missing`, `token_invalid`, `token_expired` or `keys_unavailable`.
 pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
     let Some(rule) = &route.token else { return Ok(Identity::default()) };
     let found = token::source::find(&rule.from, ask.headers, ask.query)
@@ -54,14 +55,17 @@ pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Deni
 /// The identity of a token by one of the route's issuers, whatever the token says it may do.
 ///
 /// # Errors
-/// `token_invalid` or `token_expired`.
+/// `token_invalid`, `token_expired` or `keys_unavailable`.
 pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denial> {
     let verifier = choose(&rule.verifiers, token).ok_or(refuse(
         rule.status,
         Deny::TokenInvalid,
         "its iss is none of the route's issuers",
     ))?;
-    verifier.verify(token, now).map_err(|refusal| refuse(rule.status, refusal.deny, refusal.why))
+    verifier.verify(token, now).map_err(|refusal| {
+        let token::Refusal { deny, why, behind, retry_after } = refusal;
+        Denial { behind, retry_after, ..refuse(rule.status, deny, why) }
+    })
 }
 
 /// Whether the claims allow the route, and of it what the path and host ask for.
@@ -89,6 +93,15 @@ pub fn check_revoked(
     })?;
     let revoked = revocations.check(&identity.bearer(), now.wall);
     revoked.map_or(Ok(()), |why| Err(refuse(rule.status, Deny::TokenRevoked, why)))
+}
+
+/// What the upstream is told of who asks.
+///
+/// # Errors
+/// `token_invalid`, when a claim can't go up.
+pub fn vouch(route: &Route, identity: &Identity) -> Result<Vouched, Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    route.upward.vouch(identity).map_err(|why| refuse(status, Deny::TokenInvalid, why))
 }
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good

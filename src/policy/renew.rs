@@ -45,11 +45,8 @@ impl Renew {
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         let named = self.from.iter().filter_map(|from| match from {
             TokenFrom::NamedHeader(name) => Some(name.as_str()),
-            TokenFrom::Header
-            | TokenFrom::Cookie(_)
-            | TokenFrom::Query(_)
-            | TokenFrom::Subprotocol
-            | TokenFrom::PrefixedSubprotocol(_) => None,
+            TokenFrom::Header | TokenFrom::Cookie(_) | TokenFrom::Query(_) => None,
+            TokenFrom::Subprotocol | TokenFrom::PrefixedSubprotocol(_) => None,
         });
         ["authorization", "content-type"].into_iter().chain(named)
     }

@@ -10,14 +10,22 @@ mod handshake;
 mod upstream;
 // What is said to the upstream of the client.
 mod headers;
+// What the upstream is told of who asks.
+mod upward;
 // Who may open a session.
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Keys that are fetched while the gateway runs.
+mod keysets;
 // Where a token may stand, and where it is never seen.
 mod tokens;
 // Refusals that a browser can read.
 mod told;
+// Tokens that are ended before their time.
+mod revocation;
+// Sessions that an operator ends.
+mod kick;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
