@@ -9,7 +9,7 @@ import pytest
 import websockets.exceptions
 
 from parts.child import PATIENCE
-from parts.client import close_over_tls, open_chat, talk_over_tls
+from parts.client import close_over_tls, talk_over_tls
 from parts.gateway import Gateway
 from parts.openssl import ClientAuthority
 from parts.tokens import SECRET, part
@@ -179,7 +179,7 @@ def test_a_bound_token_holds_with_its_certificate_alone(gateway, clients, contex
 
 
 def test_a_session_ends_with_its_certificate(gateway, clients, context):
-    ends = int(time.time()) + 2
+    ends = int(time.time()) + 3
     short, port = context(clients.issue("short", "/CN=short", ends=ends)), gateway.ports[REQUIRED]
     with gateway.ends_one("certificate_expired", "gateway", "cn") as line:
         seen = close_over_tls(f"wss://{HOST}:{port}/cn/rooms/short", short, port)
