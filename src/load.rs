@@ -102,11 +102,11 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
 
 fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {
     let mut listeners = Vec::new();
-    for (listen, certificates) in config.listen.iter().zip(&material.tls) {
+    for ((listen, certificates), clients) in config.listen.iter().zip(&material.tls).zip(&material.clients) {
         let tls = match &listen.tls {
             // Without certificates the files are wrong already, and said to be.
             Some(_) if !certificates.is_empty() => {
-                tls::server_config(certificates).map_err(|more| problems.extend(more)).ok()
+                tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok()
             }
             Some(_) | None => None,
         };
@@ -121,7 +121,7 @@ fn upstream_tls(config: &Config, material: &Material, problems: &mut Vec<Problem
         // A malformed upstream is for `compile` to tell.
         let speaks_tls = matches!(Transport::parse(&route.upstream), Ok((Transport::Tcp { tls: true, .. }, _)));
         let authorities = material.upstream_ca.get(index).and_then(|authorities| authorities.as_deref());
-        all.push(match speaks_tls.then(|| tls::client_config(authorities)) {
+        all.push(match speaks_tls.then(|| tls::client_config(authorities, None)) {
             Some(Ok(client)) => Some(client),
             Some(Err(message)) => {
                 problems.push(Problem::new(format!("route[{index}].upstream"), message));

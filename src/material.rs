@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::config::problem::Problem;
-use crate::config::{Config, Jwt, Tls};
+use crate::config::{Config, Jwt, Tls, VerifyClient};
 use loader::Loader;
 
 /// All that the config names, read.
@@ -23,6 +23,8 @@ pub struct Material {
     pub jwt: BTreeMap<String, KeyMaterial>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
+    /// What each listener checks clients' certificates with, in the order of the file; `None` where none is asked for.
+    pub clients: Vec<Option<ClientMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
     /// What works and is unwise: a secret that everybody on the machine may read.
@@ -49,6 +51,12 @@ impl Material {
                 None => Vec::new(),
             })
             .collect();
+        let clients = config
+            .listen
+            .iter()
+            .enumerate()
+            .map(|(index, listen)| clients_of(&mut loader, &format!("listen[{index}].tls"), listen.tls.as_ref()?))
+            .collect();
         let upstream_ca = config
             .route
             .iter()
@@ -59,7 +67,7 @@ impl Material {
             })
             .collect();
         let (problems, warnings) = loader.finish();
-        (Self { jwt, tls, upstream_ca, warnings }, problems)
+        (Self { jwt, tls, clients, upstream_ca, warnings }, problems)
     }
 }
 
@@ -103,6 +111,42 @@ impl fmt::Debug for CertificateMaterial {
             .field("path_of_key", &self.path_of_key)
             .finish()
     }
+}
+
+/// What a listener checks clients' certificates with.
+#[derive(Debug)]
+pub struct ClientMaterial {
+    /// Whose signatures count. Never empty.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What they have revoked; `None` where nobody is to look.
+    pub revoked: Option<Vec<CertificateRevocationListDer<'static>>>,
+    /// Whether a client without a certificate is let through.
+    pub optional: bool,
+    /// Where it stands in the config, for a problem with it: `listen[0].tls`.
+    pub path: String,
+}
+
+fn clients_of(loader: &mut Loader, path: &str, tls: &Tls) -> Option<ClientMaterial> {
+    let Some(ca) = &tls.client_ca else {
+        for (key, is_there) in [("verify_client", tls.verify_client.is_some()), ("client_crl", tls.client_crl.is_some())]
+        {
+            if is_there {
+                loader.problem(
+                    Problem::new(format!("{path}.{key}"), "there is no `client_ca`, so no client is asked for a certificate")
+                        .help("name the file of the authorities that sign your clients' certificates as `client_ca`"),
+                );
+            }
+        }
+        return None;
+    };
+    let authorities = loader.certificates(&format!("{path}.client_ca"), ca);
+    let revoked = tls.client_crl.as_ref().map(|crl| loader.revocation_lists(&format!("{path}.client_crl"), crl));
+    Some(ClientMaterial {
+        authorities: authorities?,
+        revoked: revoked.map_or(Some(None), |lists| lists.map(Some))?,
+        optional: tls.verify_client == Some(VerifyClient::Optional),
+        path: path.to_owned(),
+    })
 }
 
 fn key_of_jwt(loader: &mut Loader, path: &str, jwt: &Jwt) -> Option<KeyMaterial> {

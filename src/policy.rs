@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod cap;
+pub mod certificate;
 pub mod client_ip;
 pub mod compile;
 pub mod forward;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 
 use crate::deny::Deny;
 use crate::now::Now;
+use certificate::Certificate;
 use cap::{Cap, KeyedPermit, Permit};
 use key::{Key, KeyHasher};
 use request::Opening;
@@ -59,6 +61,8 @@ pub struct Ask<'a> {
     pub headers: &'a HeaderMap,
     /// Whose handshake it is: see [`Policy::client`].
     pub client: IpAddr,
+    /// The certificate that the client presented; TLS has checked it.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// The answer, with what is to be said of it either way.
