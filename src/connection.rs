@@ -165,6 +165,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         deflate: upstream.deflate,
         route,
         expires: admission.expires,
+        certificate_ends: admission.certificate_ends,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

@@ -199,7 +199,12 @@ impl Deny {
     pub const fn of_session(self) -> bool {
         let both = matches!(
             self,
-            Deny::TokenExpired | Deny::TokenRevoked | Deny::ClientLost | Deny::Draining | Deny::Internal
+            Deny::CertificateExpired
+                | Deny::TokenExpired
+                | Deny::TokenRevoked
+                | Deny::ClientLost
+                | Deny::Draining
+                | Deny::Internal
         );
         !self.reserved() && (self.row().status.is_none() || both)
     }
@@ -209,8 +214,7 @@ impl Deny {
     pub const fn reserved(self) -> bool {
         matches!(
             self,
-            Deny::TokenForbidden
-                | Deny::TokenRevoked
+            Deny::TokenRevoked
                 | Deny::ControlRate
                 | Deny::LifetimeOver
                 | Deny::SlowConsumer

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::{self, Config, LogFormat, Problem, Report};
+use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
 use crate::material::Material;
 use crate::policy::Policy;
 use crate::policy::target::Transport;
@@ -45,6 +45,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Present: TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Present: clients are asked for a certificate.
+    pub verify_client: Option<VerifyClient>,
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
 }
@@ -110,7 +112,12 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
             }
             Some(_) | None => None,
         };
-        listeners.push(Listen { address: listen.address, tls, handshake_timeout: listen.handshake_timeout });
+        listeners.push(Listen {
+            address: listen.address,
+            tls,
+            verify_client: clients.as_ref().map(|clients| clients.verify),
+            handshake_timeout: listen.handshake_timeout,
+        });
     }
     listeners
 }

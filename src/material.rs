@@ -120,20 +120,24 @@ pub struct ClientMaterial {
     pub authorities: Vec<CertificateDer<'static>>,
     /// What they have revoked; `None` where nobody is to look.
     pub revoked: Option<Vec<CertificateRevocationListDer<'static>>>,
-    /// Whether a client without a certificate is let through.
-    pub optional: bool,
+    /// What becomes of a client without a certificate.
+    pub verify: VerifyClient,
     /// Where it stands in the config, for a problem with it: `listen[0].tls`.
     pub path: String,
 }
 
 fn clients_of(loader: &mut Loader, path: &str, tls: &Tls) -> Option<ClientMaterial> {
     let Some(ca) = &tls.client_ca else {
-        for (key, is_there) in [("verify_client", tls.verify_client.is_some()), ("client_crl", tls.client_crl.is_some())]
+        for (key, is_there) in
+            [("verify_client", tls.verify_client.is_some()), ("client_crl", tls.client_crl.is_some())]
         {
             if is_there {
                 loader.problem(
-                    Problem::new(format!("{path}.{key}"), "there is no `client_ca`, so no client is asked for a certificate")
-                        .help("name the file of the authorities that sign your clients' certificates as `client_ca`"),
+                    Problem::new(
+                        format!("{path}.{key}"),
+                        "there is no `client_ca`, so no client is asked for a certificate",
+                    )
+                    .help("name the file of the authorities that sign your clients' certificates as `client_ca`"),
                 );
             }
         }
@@ -144,7 +148,7 @@ fn clients_of(loader: &mut Loader, path: &str, tls: &Tls) -> Option<ClientMateri
     Some(ClientMaterial {
         authorities: authorities?,
         revoked: revoked.map_or(Some(None), |lists| lists.map(Some))?,
-        optional: tls.verify_client == Some(VerifyClient::Optional),
+        verify: tls.verify_client.unwrap_or_default(),
         path: path.to_owned(),
     })
 }

@@ -7,12 +7,15 @@
 pub mod bucket;
 pub mod cap;
 pub mod certificate;
+pub mod claims;
 pub mod client_ip;
 pub mod compile;
 pub mod forward;
+pub mod identity;
 pub mod key;
 pub mod origin;
 pub mod request;
+pub mod require;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -26,12 +29,12 @@ use ipnet::IpNet;
 
 use crate::deny::Deny;
 use crate::now::Now;
-use certificate::Certificate;
 use cap::{Cap, KeyedPermit, Permit};
+use certificate::Certificate;
+use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
 use route::{Matcher, Route};
-use token::Identity;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -70,7 +73,7 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
-    /// The subject, once a token was good.
+    /// The subject, once a token or a certificate was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
     pub dry_run_refusal: bool,
@@ -98,6 +101,10 @@ pub struct Admission {
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
     pub expires: Option<u64>,
+    /// When the certificate behind it ends, likewise; no renewal of a token moves that.
+    pub certificate_ends: Option<u64>,
+    /// Whose session it will be.
+    pub identity: Identity,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -165,11 +172,13 @@ impl Policy {
             origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
         }
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = check_token(route, ask, now)?;
+        let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
+        identity::allow(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
-        let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Admission { permits, wait_ms, expires })
+        let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
+        let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
+        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -224,18 +233,6 @@ impl Policy {
         };
         Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
-}
-
-fn check_token(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
-    let Some(rule) = &route.token else { return Ok(Identity::default()) };
-    let refuse = |deny: Deny, why| {
-        let status = if deny.about_token() { rule.status } else { Denial::new(deny, why).status };
-        Denial { status, ..Denial::new(deny, why) }
-    };
-    let found = token::source::find(&rule.from, ask.headers, ask.query)
-        .map_err(|deny| refuse(deny, "tokens that disagree, or can't be read"))?;
-    let found = found.ok_or(refuse(Deny::TokenMissing, "no token where the route looks for one"))?;
-    rule.verifier.verify(&found.token, now).map_err(|r| refuse(r.deny, r.why))
 }
 
 impl Decision {

@@ -47,6 +47,8 @@ pub struct Opened<'a> {
     pub route: Arc<Route>,
     /// When the identity ends, in [`crate::now::Now::mono`].
     pub expires: Option<u64>,
+    /// When the certificate behind it ends, likewise.
+    pub certificate_ends: Option<u64>,
 }
 
 /// One session. Resolves once both sides are closed; what is to be said of it is said by its [`Exit`].
@@ -60,6 +62,7 @@ pub struct Session {
     route: Arc<Route>,
     exit: Exit,
     expires: Option<u64>,
+    certificate_ends: Option<u64>,
     /// When the client was pinged.
     pinged: Option<u64>,
     /// Since the end began: when it has to be over.
@@ -88,6 +91,7 @@ impl Session {
             route: opened.route,
             exit,
             expires: opened.expires,
+            certificate_ends: opened.certificate_ends,
             pinged: None,
             deadline: None,
             lost: None,
@@ -191,6 +195,8 @@ impl Session {
             self.end_by(Side::Gateway, deny, now);
         } else if self.expires.is_some_and(|at| now >= at) {
             self.end_by(Side::Gateway, Deny::TokenExpired, now);
+        } else if self.certificate_ends.is_some_and(|at| now >= at) {
+            self.end_by(Side::Gateway, Deny::CertificateExpired, now);
         }
     }
 
@@ -257,7 +263,8 @@ impl Session {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
             None => self.ping_at(now),
         };
-        self.idle_at().min(self.expires.unwrap_or(u64::MAX)).min(ping).min(turn)
+        let identity = self.expires.unwrap_or(u64::MAX).min(self.certificate_ends.unwrap_or(u64::MAX));
+        self.idle_at().min(identity).min(ping).min(turn)
     }
 
     /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so

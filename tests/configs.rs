@@ -182,9 +182,11 @@ impl<'s> Walk<'s> {
             let inner = self.resolve(about);
             if inner.get("properties").is_some() {
                 self.table(inner, &values, &path);
-            } else if let Some(named) = inner.get("additionalProperties").filter(|named| named.is_object()) {
+            } else if let Some(named) = inner.get("additionalProperties").map(|named| self.resolve(named))
+                && named.get("properties").is_some()
+            {
                 let tables: Vec<&Value> = values.iter().flat_map(|value| value.as_object().unwrap().values()).collect();
-                self.table(self.resolve(named), &tables, &path);
+                self.table(named, &tables, &path);
             } else if let Some(items) = inner.get("items").map(|items| self.resolve(items))
                 && items.get("properties").is_some()
             {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate::{CertificateSubject, ClientCertificate};
 use super::value::{self, OneOrMany, Origins, Rate, Size, TokenFrom};
-use super::{five_seconds, ten_seconds, yes};
+use super::{Require, five_seconds, ten_seconds, yes};
 
 /// `[[route]]`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,8 +42,13 @@ pub struct Route {
     /// Whether a 4xx of the upstream reaches the client as that status; everything else is 502.
     #[serde(default = "yes")]
     pub pass_upstream_errors: bool,
-    /// The `[jwt.NAME]` that a token must satisfy. Absent: no token is asked for.
-    pub jwt: Option<String>,
+    /// The `[jwt.NAME]` that a token must satisfy; of a list the one whose issuer the token names. Absent: no token is
+    /// asked for.
+    pub jwt: Option<OneOrMany>,
+    /// What the token must claim: a value, a list of values (all of them), or `{ any = [..] }`. `"{name}"` is that part of
+    /// the route's path or host.
+    #[serde(default)]
+    pub require: Require,
     /// Where the token is looked for, in order: `header`, `cookie:NAME`, `query:NAME`, `subprotocol`.
     #[serde(default = "from_header")]
     pub token_from: Vec<TokenFrom>,

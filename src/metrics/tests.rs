@@ -97,6 +97,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "token_missing",
         "token_invalid",
         "token_expired",
+        "token_forbidden",
         "handshake_rate",
         "ip_cap",
         "subject_cap",

@@ -16,13 +16,64 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::config::CertificateSubject;
+use super::Denial;
+use crate::config::{CertificateSubject, ClientCertificate};
+use crate::deny::Deny;
+use crate::now::Now;
 
 /// Bytes. A certificate of a person or a device has one or two thousand; TLS would let 64 KiB through.
 const MAX_DER: usize = 16 * 1024;
 
 /// Bytes of a name that becomes a subject, as of a token's `sub`.
 const MAX_SUBJECT: usize = 256;
+
+/// What a route makes of a client's certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rule {
+    /// Whether there has to be one.
+    pub demand: ClientCertificate,
+    /// Which part of it is the subject, where no token says.
+    pub subject: CertificateSubject,
+}
+
+impl Rule {
+    /// The certificate that the route goes by, out of the one that was presented.
+    ///
+    /// # Errors
+    /// `certificate_missing` or `certificate_expired`.
+    pub fn judge<'a>(&self, presented: Option<&'a Certificate>, now: Now) -> Result<Option<&'a Certificate>, Denial> {
+        match (self.demand, presented) {
+            (ClientCertificate::Off, _) | (ClientCertificate::Optional, None) => Ok(None),
+            (ClientCertificate::Required, None) => {
+                Err(Denial::new(Deny::CertificateMissing, "no client certificate, and the route requires one"))
+            }
+            (ClientCertificate::Optional | ClientCertificate::Required, Some(certificate)) => {
+                certificate.check_time(now)?;
+                Ok(Some(certificate))
+            }
+        }
+    }
+
+    /// What the part is called that is the subject.
+    #[must_use]
+    pub fn part(&self) -> &'static str {
+        match self.subject {
+            CertificateSubject::Cn => "CN",
+            CertificateSubject::Dn => "DN",
+            CertificateSubject::Dns => "DNS name",
+            CertificateSubject::Uri => "URI",
+            CertificateSubject::Email => "email address",
+        }
+    }
+
+    /// Whose certificate it is.
+    ///
+    /// # Errors
+    /// `certificate_missing`: it names nobody in the part that counts.
+    pub fn subject(&self, certificate: &Certificate) -> Result<Arc<str>, Denial> {
+        certificate.subject(self.subject).map_err(|why| Denial::new(Deny::CertificateMissing, why))
+    }
+}
 
 /// A name, or why the certificate has none to offer.
 type Part = Result<Arc<str>, &'static str>;
@@ -91,6 +142,17 @@ impl Certificate {
             CertificateSubject::Uri => self.uri.clone(),
             CertificateSubject::Email => self.email.clone(),
         }
+    }
+
+    /// Whether its time is not over. TLS has asked that too, but not of a session that was resumed, hours later perhaps.
+    ///
+    /// # Errors
+    /// `certificate_expired`.
+    pub fn check_time(&self, now: Now) -> Result<(), Denial> {
+        if now.wall >= self.ends {
+            return Err(Denial::new(Deny::CertificateExpired, "its notAfter is over, since the TLS session began"));
+        }
+        Ok(())
     }
 
     /// Takes one alternative name in. The first of a kind counts, and if it is unfit no later one takes its place.

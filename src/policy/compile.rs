@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod certificates;
 mod routes;
 mod sections;
 
@@ -32,6 +33,8 @@ struct Named {
     /// The names in the file, also of what is wrong in itself.
     typed_jwt: Vec<String>,
     typed_zones: Vec<String>,
+    /// Whether a listener has a `client_ca`.
+    asks_for_certificates: bool,
 }
 
 /// What was found so far.
@@ -71,6 +74,7 @@ impl Policy {
             zones: sections::zones(config, &mut found),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),
+            asks_for_certificates: certificates::are_asked_for(config),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         sections::warn_of_unused(config, &mut found);

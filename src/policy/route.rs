@@ -6,7 +6,9 @@ use http::HeaderName;
 
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
+use super::certificate;
 use super::origin::Origins;
+use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
 use super::zone::Zone;
@@ -26,8 +28,12 @@ pub struct Route {
     pub target: Target,
     /// Whether a 4xx of the upstream reaches the client as such.
     pub pass_upstream_errors: bool,
+    /// What it makes of a client's certificate.
+    pub certificate: certificate::Rule,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// What the token has to claim.
+    pub require: Require,
     /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
     /// backend that believes it may stand behind both.
     pub subject_header: HeaderName,
@@ -44,12 +50,14 @@ pub struct Route {
 /// Which token a route wants, and what becomes of it.
 #[derive(Debug)]
 pub struct TokenRule {
-    /// The `[jwt.NAME]`.
-    pub verifier: Arc<Verifier>,
+    /// The `[jwt.NAME]`s, never none. Of several each has issuers of its own.
+    pub verifiers: Vec<Arc<Verifier>>,
     /// Where it is looked for.
     pub from: Vec<TokenFrom>,
     /// Whether the upstream sees it.
     pub forward: bool,
+    /// Whether it has to be bound to the client's certificate.
+    pub require_bound: bool,
     /// The status of a refusal: 403, or 401.
     pub status: u16,
 }

@@ -24,7 +24,9 @@ use crate::config::value::OneOrMany;
 use crate::deny::Deny;
 use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
-use claims::{Claims, Parts};
+use crate::policy::claims::Claims;
+use crate::policy::identity::Identity;
+use claims::{Parts, Registered};
 use keys::Keys;
 
 /// One thing wrong with a `[jwt.NAME]`: the key under it, what is wrong, what to do.
@@ -39,6 +41,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(3600);
 /// A `[jwt.NAME]` that fits its keys.
 #[derive(Debug)]
 pub struct Verifier {
+    name: Arc<str>,
     keys: Keys,
     issuers: Option<Vec<String>>,
     audiences: Option<Vec<String>>,
@@ -47,15 +50,6 @@ pub struct Verifier {
     require_exp: bool,
     /// Bytes.
     max_token_size: u64,
-}
-
-/// What a token that holds says of its bearer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The token's `sub`: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
-    pub subject: Option<Arc<str>>,
-    /// The wall clock's milliseconds at which the session ends: `exp` and the leeway. None where there is no `exp`.
-    pub expires: Option<u64>,
 }
 
 /// Why a token was refused.
@@ -80,11 +74,11 @@ impl fmt::Display for Refusal {
 }
 
 impl Verifier {
-    /// Fits a `[jwt.NAME]` and its key material together.
+    /// Fits the `[jwt.NAME]` called `name` and its key material together.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn compile(config: &config::Jwt, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
+    pub fn compile(name: &str, config: &config::Jwt, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
         let mut flaws = setting_flaws(config);
         let keys = match Keys::compile(&config.algorithms, material) {
             Ok(keys) if flaws.is_empty() => keys,
@@ -95,6 +89,7 @@ impl Verifier {
             }
         };
         Ok(Self {
+            name: name.into(),
             keys,
             issuers: config.issuer.as_ref().map(|list| list.0.clone()),
             audiences: config.audience.as_ref().map(|list| list.0.clone()),
@@ -102,6 +97,17 @@ impl Verifier {
             require_exp: config.require_exp,
             max_token_size: config.max_token_size.0,
         })
+    }
+
+    /// Whether this issuer's tokens are the ones it checks. Without a configured `issuer` they are nobody's.
+    #[must_use]
+    pub fn is_of(&self, issuer: &str) -> bool {
+        self.issuers.iter().flatten().any(|known| known == issuer)
+    }
+
+    /// Whose tokens it checks; none where the config names nobody.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().flatten().map(String::as_str)
     }
 
     /// How many keys may check a token.
@@ -131,10 +137,11 @@ impl Verifier {
         let parts = Parts::split(token)?;
         let header = parts.header()?;
         self.keys.check(&header, &parts)?;
-        self.judge(parts.claims()?, now)
+        let (registered, all) = parts.claims()?;
+        self.judge(registered, all, now)
     }
 
-    fn judge(&self, claims: Claims, now: Now) -> Result<Identity, Refusal> {
+    fn judge(&self, claims: Registered, all: Claims, now: Now) -> Result<Identity, Refusal> {
         if let Some(allowed) = &self.issuers {
             let issuer = claims.iss.as_ref().ok_or(Refusal::invalid("no iss, and an issuer is configured"))?;
             if !allowed.contains(issuer) {
@@ -158,9 +165,22 @@ impl Verifier {
             Some(end) if now.wall >= end => {
                 Err(Refusal { deny: Deny::TokenExpired, why: "its exp and the leeway are over" })
             }
-            _ => Ok(Identity { subject, expires }),
+            _ => Ok(Identity {
+                subject,
+                expires,
+                certificate_ends: None,
+                issued: claims.iat.map(claims::NumericDate::millis),
+                jwt: Some(self.name.clone()),
+                claims: all,
+            }),
         }
     }
+}
+
+/// What a token names as its issuer, unverified: to choose by which rules it is judged, and for nothing else.
+#[must_use]
+pub fn unverified_issuer(token: &str) -> Option<String> {
+    Parts::split(token).ok()?.unverified_issuer()
 }
 
 /// What is wrong without a look at the keys.

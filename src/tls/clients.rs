@@ -8,6 +8,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, Error, RootCertStore};
 
+use crate::config::VerifyClient;
 use crate::config::problem::Problem;
 use crate::deny::Deny;
 use crate::material::ClientMaterial;
@@ -42,7 +43,7 @@ pub(super) fn verifier(
         return Err(problems);
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if clients.optional {
+    if clients.verify == VerifyClient::Optional {
         builder = builder.allow_unauthenticated();
     }
     if let Some(revoked) = &clients.revoked {

@@ -12,6 +12,8 @@ mod upstream;
 mod headers;
 // Who may open a session.
 mod admission;
+// What a token must claim, and of which issuer it may be.
+mod claims;
 // How often, and how many at once.
 mod limits;
 // How a session ends.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, nearest};
-use crate::config::value::{Origins as TypedOrigins, Rate, TokenFrom};
+use super::{Findings, Named, certificates, nearest};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate, TokenFrom};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
 use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
+use crate::policy::require::Require;
 use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
+use crate::policy::token::Verifier;
 use crate::policy::zone::Zone;
 
 /// Every host and path that leads to a route.
@@ -66,7 +68,9 @@ fn one(
     // A malformed path was told of with its place; what else is wrong with the route is told too.
     let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
+    let certificate = certificates::rule(typed, at, named.asks_for_certificates, found);
     let token = token(typed, at, named, found);
+    let require = require(typed, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
@@ -81,7 +85,9 @@ fn one(
         path,
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
+        certificate,
         token,
+        require,
         subject_header: subject_header?,
         origins,
         handshakes,
@@ -127,7 +133,7 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
-    let name = typed.jwt.as_ref()?;
+    let names = typed.jwt.as_ref()?;
     if typed.token_from.is_empty() {
         found.wrong(
             format!("{at}.token_from"),
@@ -144,18 +150,61 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
             help,
         );
     }
-    let Some(verifier) = named.verifiers.get(name) else {
-        if !named.typed_jwt.contains(name) {
-            let message = format!("there is no [jwt.{name}]");
-            found.wrong(format!("{at}.jwt"), message, &nearest(name, named.typed_jwt.iter()));
-        }
-        return None;
-    };
+    let (verifiers, status) = verifiers(names, at, named, found)?;
     Some(TokenRule {
-        verifier: verifier.0.clone(),
+        verifiers,
         from: typed.token_from.clone(),
         forward: typed.forward_token,
-        status: verifier.1,
+        require_bound: typed.require_bound_token,
+        status,
+    })
+}
+
+/// The `[jwt.NAME]`s of a route, and the status of its refusals: 401 if one of them says so.
+fn verifiers(names: &OneOrMany, at: &str, named: &Named, found: &mut Findings) -> Option<(Vec<Arc<Verifier>>, u16)> {
+    let at = format!("{at}.jwt");
+    let mut verifiers: Vec<Arc<Verifier>> = Vec::new();
+    let mut status = 403;
+    let mut whole = true;
+    for name in &names.0 {
+        let Some((verifier, of_refusal)) = named.verifiers.get(name) else {
+            whole = false;
+            if !named.typed_jwt.contains(name) {
+                found.wrong(&at, format!("there is no [jwt.{name}]"), &nearest(name, named.typed_jwt.iter()));
+            }
+            continue;
+        };
+        if names.0.len() > 1 && verifier.issuers().next().is_none() {
+            let message = format!("[jwt.{name}] has no `issuer`, so nothing tells its tokens from those of the others");
+            found.wrong(&at, message, "give each of them the `issuer` of its tokens");
+            whole = false;
+        }
+        let taken = |issuer: &&str| verifiers.iter().any(|other| other.is_of(issuer));
+        if let Some(issuer) = verifier.issuers().find(taken) {
+            let message = format!("[jwt.{name}] has the issuer `{issuer}`, as one before it");
+            found.wrong(&at, message, "one block for each issuer");
+            whole = false;
+        }
+        status = status.min(*of_refusal);
+        verifiers.push(verifier.clone());
+    }
+    whole.then_some((verifiers, status))
+}
+
+/// What a token must claim; nothing, if something is wrong with it.
+fn require(typed: &config::Route, at: &str, found: &mut Findings) -> Require {
+    if !typed.require.0.is_empty() && typed.jwt.is_none() {
+        found.wrong(format!("{at}.require"), "without `jwt` there are no claims", "add `jwt`, or remove it");
+    }
+    Require::compile(&typed.require, &[]).unwrap_or_else(|problems| {
+        for (claim, message) in problems {
+            found.wrong(
+                format!("{at}.require.{claim}"),
+                message,
+                "\"{name}\" is a part of the route's `path` or `host`",
+            );
+        }
+        Require::default()
     })
 }
 
@@ -201,8 +250,13 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
                 );
             }
             // A token that no browser adds by itself keeps strange pages out; a cookie was refused above.
+            // A certificate does not: a browser shows it to the listener whatever page asks, as it sends a cookie.
             if typed.jwt.is_none() {
-                let message = "no Origin is looked at: a page anywhere can connect with its visitor's cookies";
+                let message = if certificates::has_identity(typed) {
+                    "no Origin is looked at: a page anywhere can connect with its visitor's certificate and cookies"
+                } else {
+                    "no Origin is looked at: a page anywhere can connect with its visitor's cookies"
+                };
                 found.warn(at, message, "add `origins`, or say `origins = \"any\"`");
             }
             None
@@ -273,8 +327,9 @@ fn handshakes(
 fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
     let Some(connections) = &typed.connections else { return Caps::default() };
     let at = format!("{at}.connections");
-    if connections.per_subject.is_some() && typed.jwt.is_none() {
-        found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
+    if connections.per_subject.is_some() && !certificates::has_identity(typed) {
+        let message = "without `jwt` or `client_certificate` nobody has a subject";
+        found.wrong(format!("{at}.per_subject"), message, "add one of them, or remove it");
     }
     Caps {
         total: connections.total.map(|total| Cap::new(total, connections.warn_at)),

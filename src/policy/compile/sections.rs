@@ -64,7 +64,7 @@ pub(super) fn verifiers(
     for (name, jwt) in &config.jwt {
         // Without its key the block is wrong already, and said to be.
         let Some(keys) = material.jwt.get(name) else { continue };
-        match Verifier::compile(jwt, keys) {
+        match Verifier::compile(name, jwt, keys) {
             Ok(verifier) => {
                 verifiers.insert(name.clone(), (Arc::new(verifier), jwt.status));
             }
@@ -111,7 +111,7 @@ pub(super) fn zones(config: &Config, found: &mut Findings) -> BTreeMap<String, A
 
 pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
     for name in config.jwt.keys() {
-        if !config.route.iter().any(|route| route.jwt.as_ref() == Some(name)) {
+        if !config.route.iter().any(|route| route.jwt.iter().any(|names| names.0.contains(name))) {
             found.warn(format!("jwt.{name}"), "no route uses it", "name it in a route as `jwt`, or remove it");
         }
     }

@@ -10,8 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::Refusal;
+use crate::policy::claims::{self, Strict};
 
 /// Bytes. It goes into a header of every handshake, into log lines and into `/connections`.
 const MAX_SUBJECT: usize = 256;
@@ -36,9 +38,9 @@ pub(super) struct Header {
     crit: bool,
 }
 
-/// The claims that a gateway judges (RFC 7519 s4.1).
+/// The claims that a gateway judges by itself (RFC 7519 s4.1).
 #[derive(Deserialize)]
-pub(super) struct Claims {
+pub(super) struct Registered {
     #[serde(default, deserialize_with = "present")]
     pub(super) iss: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -49,6 +51,8 @@ pub(super) struct Claims {
     pub(super) exp: Option<NumericDate>,
     #[serde(default, deserialize_with = "present")]
     pub(super) nbf: Option<NumericDate>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) iat: Option<NumericDate>,
 }
 
 impl<'a> Parts<'a> {
@@ -77,9 +81,24 @@ impl<'a> Parts<'a> {
         Ok(header)
     }
 
-    /// The claims. To be asked for once the signature holds: until then they are a stranger's words.
-    pub(super) fn claims(&self) -> Result<Claims, Refusal> {
-        object(self.claims).ok_or(Refusal::invalid("its claims are no claims set, or one is of the wrong type"))
+    /// The claims: those that are judged here, and all of them. To be asked for once the signature holds: until then they
+    /// are a stranger's words.
+    pub(super) fn claims(&self) -> Result<(Registered, claims::Claims), Refusal> {
+        let shape = Refusal::invalid("its claims are no claims set, or one stands twice or is of the wrong type");
+        let Some(Strict(Value::Object(all))) = object(self.claims) else { return Err(shape) };
+        let registered = Registered::deserialize(&Value::Object(all.clone())).map_err(|_| shape)?;
+        Ok((registered, all.into()))
+    }
+
+    /// What the token names as its issuer. Nothing may be believed of it before the signature holds.
+    pub(super) fn unverified_issuer(&self) -> Option<String> {
+        match object(self.claims)? {
+            Strict(Value::Object(mut all)) => match all.remove("iss") {
+                Some(Value::String(issuer)) => Some(issuer),
+                _ => None,
+            },
+            Strict(_) => None,
+        }
     }
 }
 

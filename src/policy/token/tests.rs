@@ -3,6 +3,7 @@
 mod claims;
 mod compile;
 mod forged;
+mod issuers;
 mod source;
 mod strip;
 
@@ -12,12 +13,13 @@ use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 
 use super::mint::{encoding_key, mint};
-use super::{Flaw, Identity, Refusal, Verifier, keys};
+use super::{Flaw, Refusal, Verifier, keys};
 use crate::config::Jwt;
 use crate::config::value::{Algorithm, OneOrMany, Size};
 use crate::deny::Deny;
 use crate::material::KeyMaterial;
 use crate::now::Now;
+use crate::policy::identity::Identity;
 
 /// Seconds and milliseconds of the same moment.
 const NOW_S: u64 = 1_700_000_000;
@@ -60,15 +62,15 @@ fn hs256() -> Verifier {
 
 /// A verifier of these settings and [`SECRET`].
 fn with(config: &Jwt) -> Verifier {
-    Verifier::compile(config, &KeyMaterial::Secret(SECRET.to_vec())).unwrap()
+    Verifier::compile("main", config, &KeyMaterial::Secret(SECRET.to_vec())).unwrap()
 }
 
 fn with_pem(algorithms: &[Algorithm], pem: &[u8]) -> Result<Verifier, Vec<Flaw>> {
-    Verifier::compile(&jwt(algorithms), &KeyMaterial::Pem(pem.to_vec()))
+    Verifier::compile("main", &jwt(algorithms), &KeyMaterial::Pem(pem.to_vec()))
 }
 
 fn with_jwks(algorithms: &[Algorithm], members: &[Value]) -> Result<Verifier, Vec<Flaw>> {
-    Verifier::compile(&jwt(algorithms), &KeyMaterial::Jwks(json!({ "keys": members }).to_string()))
+    Verifier::compile("main", &jwt(algorithms), &KeyMaterial::Jwks(json!({ "keys": members }).to_string()))
 }
 
 /// Claims that hold for an hour.

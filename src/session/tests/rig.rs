@@ -102,8 +102,14 @@ impl Rig {
         let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
         let (ours, client) = pair();
         let (theirs, upstream) = pair();
-        let opened =
-            Opened { client: (stream(ours), first.0), upstream: (stream(theirs), first.1), deflate, route, expires };
+        let opened = Opened {
+            client: (stream(ours), first.0),
+            upstream: (stream(theirs), first.1),
+            deflate,
+            route,
+            expires,
+            certificate_ends: None,
+        };
         let session = Some(Box::new(Session::new(opened, exit)));
         let woken = Arc::new(Woken(true.into()));
         let rig = Self { session, books, live, woken, polls: Cell::new(0), lines, guard: Some(guard) };
@@ -218,7 +224,13 @@ fn admitted(terms: Terms) -> (Arc<Route>, Permits) {
     let mut policy = loaded.policy;
     let opening = Opening { host: "test".into(), path: "/".into() };
     let headers = http::HeaderMap::new();
-    let ask = Ask { opening: &opening, query: None, headers: &headers, client: Ipv4Addr::LOCALHOST.into() };
+    let ask = Ask {
+        opening: &opening,
+        query: None,
+        headers: &headers,
+        client: Ipv4Addr::LOCALHOST.into(),
+        certificate: None,
+    };
     let decision = policy.admit(&ask, Clock::system().now());
     let permits = decision.verdict.unwrap().permits;
     drop(decision.route);

@@ -95,6 +95,12 @@ impl Setup {
     }
 }
 
+/// A token of these claims by another secret.
+pub fn sign_with(secret: &str, claims: &Value) -> String {
+    let key = mint::encoding_key(Algorithm::HS256, secret.as_bytes()).unwrap();
+    mint::mint(Algorithm::HS256, &key, None, claims.as_object().unwrap()).unwrap()
+}
+
 /// A gateway that runs.
 pub struct Gate {
     gateway: Option<Gateway>,
@@ -134,8 +140,7 @@ impl Gate {
 
     /// A token of these claims.
     pub fn sign(&self, claims: &Value) -> String {
-        let key = mint::encoding_key(Algorithm::HS256, SECRET.as_bytes()).unwrap();
-        mint::mint(Algorithm::HS256, &key, None, claims.as_object().unwrap()).unwrap()
+        sign_with(SECRET, claims)
     }
 
     pub async fn tcp(&self) -> TcpStream {

@@ -17,7 +17,7 @@ fn told(result: Result<Verifier, Vec<Flaw>>, expected: &str) {
 }
 
 fn with_secret(algorithms: &[Algorithm], secret: &[u8]) -> Result<Verifier, Vec<Flaw>> {
-    Verifier::compile(&jwt(algorithms), &KeyMaterial::Secret(secret.to_vec()))
+    Verifier::compile("main", &jwt(algorithms), &KeyMaterial::Secret(secret.to_vec()))
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn every_flaw_is_told_at_once() {
         audience: Some(OneOrMany(vec![])),
         ..jwt(&[HS512, RS256, ES256])
     };
-    let flaws = flaws(Verifier::compile(&config, &KeyMaterial::Secret(b"short".to_vec())));
+    let flaws = flaws(Verifier::compile("main", &config, &KeyMaterial::Secret(b"short".to_vec())));
     let keys: Vec<&str> = flaws.iter().map(|flaw| flaw.split(':').next().unwrap()).collect();
     assert_eq!(
         keys,
@@ -50,7 +50,7 @@ fn an_empty_list_of_algorithms_is_told_once() {
 fn the_bounds_themselves_are_allowed() {
     for status in [401, 403] {
         let config = Jwt { leeway: std::time::Duration::from_secs(3600), status, ..jwt(&[HS256]) };
-        assert!(Verifier::compile(&config, &KeyMaterial::Secret(SECRET.to_vec())).is_ok());
+        assert!(Verifier::compile("main", &config, &KeyMaterial::Secret(SECRET.to_vec())).is_ok());
     }
 }
 
@@ -188,7 +188,7 @@ fn a_kid_stands_for_one_key() {
 
 #[test]
 fn a_file_that_is_no_key_set_is_told_so() {
-    let compile = |text: &str| Verifier::compile(&jwt(&[RS256]), &KeyMaterial::Jwks(text.to_owned()));
+    let compile = |text: &str| Verifier::compile("main", &jwt(&[RS256]), &KeyMaterial::Jwks(text.to_owned()));
     told(compile("{"), "not JSON");
     told(compile("[]"), "no list of `keys`");
     told(compile(r#"{"keys":{}}"#), "no list of `keys`");

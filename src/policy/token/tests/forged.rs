@@ -30,7 +30,7 @@ fn every_algorithm_is_minted_and_verified_and_no_other_key_verifies_it() {
         let token = mint(algorithm, &key, Some("k"), good().as_object().unwrap()).unwrap();
         assert!(with(&jwt(&[algorithm])).verify(&token, NOW).is_ok(), "{algorithm:?}");
         let other = KeyMaterial::Secret(SECRET.iter().rev().copied().collect());
-        refused(Verifier::compile(&jwt(&[algorithm]), &other).unwrap().verify(&token, NOW), "signature");
+        refused(Verifier::compile("main", &jwt(&[algorithm]), &other).unwrap().verify(&token, NOW), "signature");
         checked += 1;
     }
     assert_eq!(checked, 12);

@@ -1,0 +1,94 @@
+//! Whose handshake it is: from the certificate and the token that it brings to what a session knows of its bearer.
+//!
+//! In this order: the certificate, which TLS has checked already; a token, whose issuer it names, whether that issuer's
+//! keys and rules hold it, and whether it is bound to the certificate; and then, once it is known who asks, whether the
+//! claims allow the route.
+
+use std::sync::Arc;
+
+use super::certificate::{Certificate, bound};
+use super::claims::Claims;
+use super::route::{Route, TokenRule};
+use super::token::{self, Verifier};
+use super::{Ask, Denial};
+use crate::deny::Deny;
+use crate::now::Now;
+
+/// What is known of the bearer of a token or a certificate that holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// The token's `sub`, or without a token a part of the certificate: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
+    pub subject: Option<Arc<str>>,
+    /// The wall clock's milliseconds at which it ends: `exp` and the leeway. None where there is no `exp`.
+    pub expires: Option<u64>,
+    /// The wall clock's milliseconds at which the certificate ends that it rests on, alone or beside a token.
+    pub certificate_ends: Option<u64>,
+    /// The wall clock's milliseconds at which the token was issued: `iat`.
+    pub issued: Option<u64>,
+    /// The `[jwt.NAME]` by which it was verified: two issuers may both have an `alice`.
+    pub jwt: Option<Arc<str>>,
+    /// All that the token claims. For the handshake alone: a session does not keep it.
+    pub claims: Claims,
+}
+
+/// Who asks for a route. Without a rule for tokens or certificates nobody is known.
+///
+/// # Errors
+/// `certificate_missing` or `certificate_expired`; `token_missing`, `token_invalid` or `token_expired`.
+pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
+    let certificate = route.certificate.judge(ask.certificate, now)?;
+    let certificate_ends = certificate.map(|certificate| certificate.ends);
+    let Some(rule) = &route.token else {
+        let subject = certificate.map(|certificate| route.certificate.subject(certificate)).transpose()?;
+        return Ok(Identity { subject, certificate_ends, ..Identity::default() });
+    };
+    let found = token::source::find(&rule.from, ask.headers, ask.query)
+        .map_err(|deny| refuse(rule.status, deny, "tokens that disagree, or can't be read"))?;
+    let found = found.ok_or(refuse(rule.status, Deny::TokenMissing, "no token where the route looks for one"))?;
+    let identity = verify(rule, &found.token, ask.certificate, now)?;
+    Ok(Identity { certificate_ends: certificate_ends.or(identity.certificate_ends), ..identity })
+}
+
+/// The identity of a token by one of the route's issuers, whatever the token says it may do. One that is bound to a
+/// certificate holds only beside it (RFC 8705 s3), also on a route that looks at no certificate.
+///
+/// # Errors
+/// `token_invalid` or `token_expired`; `certificate_expired` of the certificate that it is bound to.
+pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, now: Now) -> Result<Identity, Denial> {
+    let invalid = |why| refuse(rule.status, Deny::TokenInvalid, why);
+    let verifier = choose(&rule.verifiers, token).ok_or(invalid("its iss is none of the route's issuers"))?;
+    let identity = verifier.verify(token, now).map_err(|refusal| refuse(rule.status, refusal.deny, refusal.why))?;
+    match bound::check(identity.claims.get("cnf"), certificate).map_err(invalid)? {
+        Some(certificate) => {
+            certificate.check_time(now)?;
+            Ok(Identity { certificate_ends: Some(certificate.ends), ..identity })
+        }
+        None if rule.require_bound => Err(invalid("it is bound to no certificate, and require_bound_token is on")),
+        None => Ok(identity),
+    }
+}
+
+/// Whether the claims allow the route.
+///
+/// # Errors
+/// `token_forbidden`.
+pub fn allow(route: &Route, identity: &Identity) -> Result<(), Denial> {
+    let allowed = route.require.check(&identity.claims, |_| None);
+    allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
+}
+
+/// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good
+/// for this alone: which of the operator's own rules it has to hold by.
+fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifier> {
+    if let [only] = verifiers {
+        return Some(only);
+    }
+    let issuer = token::unverified_issuer(token)?;
+    verifiers.iter().find(|verifier| verifier.is_of(&issuer)).map(|verifier| &**verifier)
+}
+
+/// A refusal with the status that the operator chose for those that are about tokens.
+fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
+    let denial = Denial::new(deny, why);
+    if deny.about_token() { Denial { status, ..denial } } else { denial }
+}
