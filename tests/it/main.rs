@@ -14,6 +14,10 @@ mod headers;
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Clients' certificates: who gets in, and as whom.
+mod certificates;
+// Tokens that are bound to one, and TLS sessions that are resumed.
+mod bound;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
