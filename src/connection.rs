@@ -25,6 +25,7 @@ use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
+use crate::session::live::holder::Holder;
 use crate::session::{Opened, Session};
 use crate::stream::Stream;
 use crate::tls;
@@ -153,7 +154,8 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let live = Live::new(id, route.name.clone(), attempt.subject(), attempt.client(), books.clock.now());
+    let holder = Holder::from(&admission.identity);
+    let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     let active = worker.traffic[route.index].enter();

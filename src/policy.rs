@@ -34,7 +34,7 @@ use certificate::Certificate;
 use identity::Identity;
 use key::{Key, KeyHasher};
 use request::Opening;
-use route::{Matcher, Route};
+use route::{Captures, Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -73,6 +73,8 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The route, once there was one.
     pub route: Option<Arc<Route>>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
     /// The subject, once a token or a certificate was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
@@ -156,11 +158,12 @@ impl Policy {
     #[must_use]
     pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
         let Opening { host, path } = ask.opening;
-        let Some((_, route)) = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path)) else {
+        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
+        let Some((captures, route)) = found else {
             return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
         };
         let mut decision =
-            Decision { route: Some(route.clone()), ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
+            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
         decision.verdict = self.admit_to(route, ask, now, &mut decision);
         decision
     }
@@ -174,7 +177,7 @@ impl Policy {
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
         let identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
-        identity::allow(route, &identity)?;
+        identity::allow(route, &identity, &found.captures)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
@@ -239,6 +242,13 @@ impl Decision {
     /// A no before there was a route.
     #[must_use]
     pub fn no(denial: Denial) -> Self {
-        Self { route: None, subject: None, dry_run_refusal: false, near: Near::default(), verdict: Err(denial) }
+        Self {
+            route: None,
+            captures: Captures::default(),
+            subject: None,
+            dry_run_refusal: false,
+            near: Near::default(),
+            verdict: Err(denial),
+        }
     }
 }

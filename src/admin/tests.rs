@@ -11,6 +11,8 @@ use crate::access_log::{AccessLog, Format};
 use crate::deny::{Deny, Side};
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
+use crate::policy::identity::Identity;
+use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -99,7 +101,8 @@ fn connections_are_filtered_by_decoded_parameters() {
     let _entries: Vec<_> = [("a b", "ann"), ("a b", "bob&c"), ("chat", "ann")]
         .into_iter()
         .map(|(route, subject)| {
-            let live = Live::new(state.books.sessions.next_id(), route.into(), Some(subject.into()), ELSEWHERE, now);
+            let holder = Holder::from(&Identity { subject: Some(subject.into()), ..Identity::default() });
+            let live = Live::new(state.books.sessions.next_id(), route.into(), holder, ELSEWHERE, now);
             state.books.sessions.enter(0, live)
         })
         .collect();

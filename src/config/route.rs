@@ -16,9 +16,10 @@ use super::{Require, five_seconds, ten_seconds, yes};
 pub struct Route {
     /// The route's name in logs and metrics. Default: host and path.
     pub name: Option<String>,
-    /// Hosts: exact, or `*.example.com` for one or more labels. Default: any.
+    /// Hosts: exact, `*.example.com` for one or more labels, or `{name}.example.com` for one label that has a name. Default: any.
     pub host: Option<OneOrMany>,
-    /// The path: a prefix of whole segments, so `/ws` is also `/ws/1` but not `/wsx`. The longest wins.
+    /// The path: a prefix of whole segments, so `/ws` is also `/ws/1` but not `/wsx`. `{name}` in place of a segment takes
+    /// any one. The longest wins.
     #[serde(default = "slash")]
     pub path: String,
     /// Whether `path` is the whole path instead of a prefix.

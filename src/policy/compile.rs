@@ -81,7 +81,7 @@ impl Policy {
         if !found.problems.is_empty() {
             return Err(found.problems);
         }
-        ranked.sort_by_key(|(matcher, _)| matcher.rank());
+        ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
         let own_zones = routes.iter().filter_map(|route| route.handshakes.as_ref()).map(|h| h.zone.clone());
         let mut zones: Vec<Arc<Zone>> = named.zones.into_values().collect();
         for zone in own_zones {

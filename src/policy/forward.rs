@@ -58,7 +58,7 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     keep_only_deflate(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    (headers, route.target.rewrite(&route.path, &target))
+    (headers, route.target.rewrite(route.segments, &target))
 }
 
 /// The headers of the client's 101, from the upstream's.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::certificate::{Certificate, bound};
 use super::claims::Claims;
-use super::route::{Route, TokenRule};
+use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
 use crate::deny::Deny;
@@ -17,7 +17,8 @@ use crate::now::Now;
 /// What is known of the bearer of a token or a certificate that holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// The token's `sub`, or without a token a part of the certificate: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
+    /// The token's `sub`, or without a token a part of the certificate: 1 to 256 bytes, no control characters, no blanks
+    /// at its ends, so that it may stand in a header.
     pub subject: Option<Arc<str>>,
     /// The wall clock's milliseconds at which it ends: `exp` and the leeway. None where there is no `exp`.
     pub expires: Option<u64>,
@@ -68,12 +69,12 @@ pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, 
     }
 }
 
-/// Whether the claims allow the route.
+/// Whether the claims allow the route, and of it what the path and host ask for.
 ///
 /// # Errors
 /// `token_forbidden`.
-pub fn allow(route: &Route, identity: &Identity) -> Result<(), Denial> {
-    let allowed = route.require.check(&identity.claims, |_| None);
+pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<(), Denial> {
+    let allowed = route.require.check(&identity.claims, |name| captures.get(name));
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
 }
 

@@ -1,4 +1,7 @@
-//! Which route a request belongs to, and what the route demands and grants.
+//! What a route demands and grants. Which requests are its own is for [`matcher`] to say.
+
+pub mod captures;
+pub mod matcher;
 
 use std::sync::Arc;
 
@@ -14,6 +17,8 @@ use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::OnExcess;
 use crate::config::value::TokenFrom;
+pub use captures::Captures;
+pub use matcher::{Host, Matcher};
 
 /// One `[[route]]`, compiled.
 #[derive(Debug)]
@@ -22,8 +27,10 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in [`super::Policy::routes`], and among the metrics.
     pub index: usize,
-    /// Its path, as [`Matcher::path`].
-    pub path: String,
+    /// Segments of its path, which an upstream's path takes the place of.
+    pub segments: usize,
+    /// The names that its host and path capture, whichever of its hosts it is.
+    pub captures: Arc<[Box<str>]>,
     /// Where it leads.
     pub target: Target,
     /// Whether a 4xx of the upstream reaches the client as such.
@@ -112,163 +119,4 @@ pub struct MessageLimit {
     pub limit: Limit,
     /// What happens beyond the burst.
     pub on_excess: OnExcess,
-}
-
-/// Whom a route is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Matcher {
-    /// The host, or any.
-    pub host: Host,
-    /// Decoded, beginning with a slash, without one at the end (but for `/` itself, which is empty here).
-    pub path: String,
-    /// Whether `path` is the whole path.
-    pub exact: bool,
-}
-
-/// The host of a route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Host {
-    /// Whatever the client says.
-    Any,
-    /// `*.example.com`, kept as `.example.com`: one or more labels before it.
-    Under(String),
-    /// This one, in lower case.
-    Exact(String),
-}
-
-impl Host {
-    /// Parses `example.com`, `*.example.com`, `127.0.0.1`, `[::1]`.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (under, name) = match text.strip_prefix("*.") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let Some(name) = super::request::host_name(name).filter(|n| *n == name.to_ascii_lowercase()) else {
-            return Err(format!("`{text}` is no host: a name without scheme, port or path, or `*.` and a name"));
-        };
-        Ok(if under { Self::Under(format!(".{name}")) } else { Self::Exact(name) })
-    }
-
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Host::Any => true,
-            Host::Exact(name) => name == host,
-            Host::Under(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-        }
-    }
-}
-
-impl Matcher {
-    /// A path as the operator typed it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn new(host: Host, path: &str, exact: bool) -> Result<Self, String> {
-        let Some(decoded) = super::request::decode_path(path).filter(|_| !path.contains(['?', '#'])) else {
-            return Err(format!(
-                "`{path}` is no path: it begins with `/`, and has no empty, `.` or `..` segment and no `?`"
-            ));
-        };
-        let path = if exact { decoded } else { decoded.trim_end_matches('/').to_owned() };
-        Ok(Self { host, path, exact })
-    }
-
-    /// Whether a request for this host and decoded path is meant.
-    #[must_use]
-    pub fn matches(&self, host: &str, path: &str) -> bool {
-        self.host.matches(host)
-            && match path.strip_prefix(self.path.as_str()) {
-                Some("") => true,
-                Some(rest) => !self.exact && rest.starts_with('/'),
-                None => false,
-            }
-    }
-
-    /// The order in which routes are tried: a named host before `*.`, before any; a whole path before a prefix; the longer first.
-    #[must_use]
-    pub fn rank(&self) -> impl Ord + use<> {
-        let host = match &self.host {
-            Host::Exact(name) => (2, name.len()),
-            Host::Under(suffix) => (1, suffix.len()),
-            Host::Any => (0, 0),
-        };
-        std::cmp::Reverse((host, self.exact, self.path.len()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matcher(host: &str, path: &str, exact: bool) -> Matcher {
-        let host = if host == "any" { Host::Any } else { Host::parse(host).unwrap() };
-        Matcher::new(host, path, exact).unwrap()
-    }
-
-    #[test]
-    fn a_prefix_ends_at_a_segment() {
-        let ws = matcher("any", "/ws", false);
-        assert!(ws.matches("a", "/ws") && ws.matches("a", "/ws/") && ws.matches("a", "/ws/1"));
-        assert!(!ws.matches("a", "/wsx") && !ws.matches("a", "/w") && !ws.matches("a", "/"));
-        assert!(matcher("any", "/ws/", false).matches("a", "/ws"), "a slash at the end changes nothing");
-    }
-
-    #[test]
-    fn a_slash_is_every_path() {
-        assert!(matcher("any", "/", false).matches("a", "/") && matcher("any", "/", false).matches("a", "/x/y"));
-    }
-
-    #[test]
-    fn an_exact_path_has_nothing_below_it() {
-        let ws = matcher("any", "/ws", true);
-        assert!(ws.matches("a", "/ws") && !ws.matches("a", "/ws/") && !ws.matches("a", "/ws/1"));
-    }
-
-    #[test]
-    fn a_starred_host_wants_a_label_more() {
-        let host = matcher("*.example.com", "/", false);
-        assert!(host.matches("a.example.com", "/") && host.matches("a.b.example.com", "/"));
-        assert!(!host.matches("example.com", "/") && !host.matches("evilexample.com", "/"));
-        assert!(!host.matches("a.example.com.evil.org", "/") && !host.matches(".example.com", "/"));
-    }
-
-    #[test]
-    fn the_most_particular_route_is_tried_first() {
-        let mut routes = [
-            matcher("any", "/", false),
-            matcher("any", "/ws/chat", false),
-            matcher("any", "/ws", true),
-            matcher("*.example.com", "/", false),
-            matcher("a.example.com", "/", false),
-            matcher("any", "/ws", false),
-        ];
-        routes.sort_by_key(Matcher::rank);
-        let order: Vec<_> = routes.iter().map(|m| (m.host.clone(), m.path.as_str(), m.exact)).collect();
-        let under = Host::Under(".example.com".into());
-        let exact = Host::Exact("a.example.com".into());
-        assert_eq!(
-            order,
-            [
-                (exact, "", false),
-                (under, "", false),
-                (Host::Any, "/ws", true),
-                (Host::Any, "/ws/chat", false),
-                (Host::Any, "/ws", false),
-                (Host::Any, "", false),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_no_host_or_path_is_refused() {
-        for host in ["", "*", "*.", "a.*.b", "http://a", "a:80", "a/b", "a b", "a..b", "UP.example.com "] {
-            assert!(Host::parse(host).is_err(), "{host:?}");
-        }
-        for path in ["", "ws", "/a//b", "/a/../b", "/a?b", "/a#b", "/%2e%2e/x", "/%zz"] {
-            assert!(Matcher::new(Host::Any, path, false).is_err(), "{path:?}");
-        }
-    }
 }

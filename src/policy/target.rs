@@ -77,17 +77,16 @@ impl Transport {
 }
 
 impl Target {
-    /// The target as the upstream sees it. `route_path` is the route's own path (see [`super::route::Matcher::path`]);
-    /// `path_and_query` is the client's, and may be escaped in more ways than the route's.
+    /// The target as the upstream sees it. `segments` is how many the route's own path has; `path_and_query` is the
+    /// client's, still escaped.
     #[must_use]
-    pub fn rewrite(&self, route_path: &str, path_and_query: &str) -> String {
+    pub fn rewrite(&self, segments: usize, path_and_query: &str) -> String {
         let Some(replacement) = &self.path else { return path_and_query.to_owned() };
         let (path, query) = match path_and_query.find('?') {
             Some(at) => path_and_query.split_at(at),
             None => (path_and_query, ""),
         };
         // An escape stands for one byte, so counting segments finds the place in whatever way the client escaped them.
-        let segments = route_path.matches('/').count();
         let rest = path.match_indices('/').nth(segments).map_or("", |(at, _)| &path[at..]);
         let rewritten = format!("{}{rest}", replacement.trim_end_matches('/'));
         let path = if rest.is_empty() { replacement.as_str() } else { &rewritten };
@@ -163,10 +162,15 @@ mod tests {
             ("/ws", Some("/"), "/ws/1", "/1"),
             ("/ws", Some("/"), "/ws?x", "/?x"),
             ("/ws", Some("/app"), "/%77s/%31", "/app/%31"),
-            ("", Some("/app"), "/x/y", "/app/x/y"),
+            ("/", Some("/app"), "/x/y", "/app/x/y"),
             ("/a/b", Some("/c"), "/a/b/d/", "/c/d/"),
+            ("/rooms/{room}", Some("/r"), "/rooms/7/x%20y?q", "/r/x%20y?q"),
+            ("/rooms/{room}", Some("/r"), "/rooms/%37%2e%D0%B6", "/r"),
+            ("/rooms/{room}/members", Some("/m"), "/rooms/a:b/members/1", "/m/1"),
+            ("/rooms/{room}", None, "/rooms/%37", "/rooms/%37"),
         ] {
-            assert_eq!(target(upstream).rewrite(route, asked), seen, "{route} {upstream:?} {asked}");
+            let segments = crate::policy::route::Matcher::new(route, false).unwrap().segments();
+            assert_eq!(target(upstream).rewrite(segments, asked), seen, "{route} {upstream:?} {asked}");
         }
     }
 }

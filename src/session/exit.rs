@@ -142,7 +142,7 @@ impl Drop for Exit {
             listener: &self.listener,
             route: &live.route,
             client: live.client,
-            subject: live.subject.as_deref().map(Said::new),
+            subject: live.holder.subject.as_deref().map(Said::new),
             duration_ms,
             messages_to_upstream: messages[0],
             bytes_to_upstream: bytes[0],

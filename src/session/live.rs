@@ -3,6 +3,8 @@
 //! A session is listed as long as its [`Entry`] lives. The list is cut by worker, so that a session's start and end
 //! wait for nobody but who looks. Nothing here knows how a session ends: it is ordered to, and does it itself.
 
+pub mod holder;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +21,7 @@ use crate::access_log::Said;
 use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
+use holder::Holder;
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +46,8 @@ pub struct Live {
     pub id: Id,
     /// The route's name.
     pub route: Arc<str>,
-    /// The token's subject.
-    pub subject: Option<Arc<str>>,
+    /// Whose it is.
+    pub holder: Holder,
     /// The client's address.
     pub client: IpAddr,
     /// When it began.
@@ -65,11 +68,11 @@ const _: () = assert!(Deny::ALL.len() < u8::MAX as usize);
 impl Live {
     /// A session that begins now.
     #[must_use]
-    pub fn new(id: Id, route: Arc<str>, subject: Option<Arc<str>>, client: IpAddr, since: Now) -> Self {
+    pub fn new(id: Id, route: Arc<str>, holder: Holder, client: IpAddr, since: Now) -> Self {
         Self {
             id,
             route,
-            subject,
+            holder,
             client,
             since,
             messages: Default::default(),
@@ -115,7 +118,7 @@ impl Live {
         LiveView {
             id: self.id,
             route: &self.route,
-            subject: self.subject.as_deref().map(Said::new),
+            subject: self.holder.subject.as_deref().map(Said::new),
             client: self.client.to_canonical(),
             since: Timestamp(self.since.wall),
             duration_seconds: now.mono.saturating_sub(self.since.mono) / 1000,
@@ -257,7 +260,7 @@ impl Registry {
         let mut lives = self.all();
         lives.retain(|live| {
             query.route.as_deref().is_none_or(|route| *live.route == *route)
-                && query.subject.as_deref().is_none_or(|subject| live.subject.as_deref() == Some(subject))
+                && query.subject.as_deref().is_none_or(|subject| live.holder.subject.as_deref() == Some(subject))
         });
         let total = lives.len();
         lives.sort_unstable_by_key(|live| live.id);

@@ -131,8 +131,7 @@ async fn a_ticket_of_a_listener_that_asks_for_less_does_not_open_one_that_asks_f
     authority.sign("chat.example.com").write(&folder, "chat");
     std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(folder.join("clients.pem"), clients.pem()).unwrap();
-    let tls =
-        |more: &str| format!("tls = {{ certificate = \"chat.pem\", key = \"chat.key\"{more} }}");
+    let tls = |more: &str| format!("tls = {{ certificate = \"chat.pem\", key = \"chat.key\"{more} }}");
     let setup = setup.listener(&tls(""));
     let setup = setup.listen().listener(&tls(", client_ca = \"ca.pem\", verify_client = \"optional\""));
     let setup = setup.listen().listener(&tls(", client_ca = \"clients.pem\""));

@@ -22,9 +22,9 @@ pub fn asking(authority: &Authority, setup: Setup, more: &str) -> Setup {
     let folder = setup.folder.path().to_owned();
     authority.sign("chat.example.com").write(&folder, "chat");
     std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    setup.listen().listener(&format!(
-        "tls = {{ certificate = \"chat.pem\", key = \"chat.key\", client_ca = \"ca.pem\"{more} }}"
-    ))
+    setup
+        .listen()
+        .listener(&format!("tls = {{ certificate = \"chat.pem\", key = \"chat.key\", client_ca = \"ca.pem\"{more} }}"))
 }
 
 /// What a certificate of this holder says.

@@ -8,6 +8,7 @@ use wsgate::policy::Ask as Asked;
 use wsgate::policy::request::Opening;
 use wsgate::session::exit::Exit;
 use wsgate::session::live::Live;
+use wsgate::session::live::holder::Holder;
 
 use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup};
 
@@ -180,7 +181,8 @@ async fn a_panic_gives_back_what_its_session_held_and_is_written_down() {
         let (admission, route) = (decision.verdict.unwrap(), decision.route.unwrap());
         shared.books.metrics.handshake(Some(route.index), Ok(()), 0);
         let id = shared.books.sessions.next_id();
-        let live = Live::new(id, route.name.clone(), decision.subject, client, now);
+        let holder = Holder::from(&admission.identity);
+        let live = Live::new(id, route.name.clone(), holder, client, now);
         let entry = shared.books.sessions.enter(0, live);
         let active = shared.books.metrics.traffic(0, route.index).enter();
         let listener: Arc<str> = "test".into();

@@ -14,7 +14,7 @@ use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
 use crate::policy::require::Require;
-use crate::policy::route::{Caps, HandshakeLimit, Host, Matcher, MessageLimit, Route, Terms, TokenRule};
+use crate::policy::route::{Caps, HandshakeLimit, Matcher, MessageLimit, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
 use crate::policy::token::Verifier;
 use crate::policy::zone::Zone;
@@ -39,8 +39,9 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             );
         }
         let matchers = matchers(typed, &at, found);
-        let twice =
-            matchers.iter().find_map(|(matcher, key)| places.insert(matcher.clone(), index).map(|first| (first, key)));
+        let twice = matchers
+            .iter()
+            .find_map(|(matcher, key)| places.insert(matcher.place.clone(), index).map(|first| (first, key)));
         if let Some((first, key)) = twice {
             let message = format!("route[{first}] has the same host and path");
             found.wrong(format!("{at}.{key}"), message, "the second would never be reached; remove one");
@@ -48,7 +49,7 @@ pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (
             let message = format!("`{name}` is route[{first}]'s name too");
             found.wrong(format!("{at}.name"), message, "give one of them a `name` of its own");
         }
-        if let Some(route) = one(typed, index, &name, &at, named, found).map(Arc::new) {
+        if let Some(route) = one(typed, index, &name, &matchers, &at, named, found).map(Arc::new) {
             ranked.extend(matchers.into_iter().map(|(matcher, _)| (matcher, route.clone())));
             routes.push(route);
         }
@@ -60,29 +61,31 @@ fn one(
     typed: &config::Route,
     index: usize,
     name: &str,
+    matchers: &[(Matcher, &str)],
     at: &str,
     named: &Named,
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
-    // A malformed path was told of with its place; what else is wrong with the route is told too.
-    let path = Matcher::new(Host::Any, &typed.path, typed.exact).map_or_else(|_| String::new(), |matcher| matcher.path);
     let target = target(typed, at, found);
     let certificate = certificates::rule(typed, at, named.asks_for_certificates, found);
     let token = token(typed, at, named, found);
-    let require = require(typed, at, found);
+    let require = require(typed, matchers, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
     let terms = terms(typed, at, found);
+    // Without a place the path or a host is wrong already, and said to be.
+    let (matcher, _) = matchers.first()?;
     if found.problems.len() > before {
         return None;
     }
     Some(Route {
         name: name.into(),
         index,
-        path,
+        segments: matcher.segments(),
+        captures: matcher.names.clone(),
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         certificate,
@@ -103,12 +106,21 @@ fn name_of(typed: &config::Route) -> String {
 
 /// A route for several hosts has a matcher for each, with the key to blame.
 fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Matcher, &'static str)> {
-    let Some(any) = found.take(format!("{at}.path"), Matcher::new(Host::Any, &typed.path, typed.exact)) else {
+    let Some(any) = found.take(format!("{at}.path"), Matcher::new(&typed.path, typed.exact)) else {
         return Vec::new();
     };
     let Some(hosts) = &typed.host else { return vec![(any, "path")] };
-    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), Host::parse(host)));
-    hosts.map(|host| (Matcher { host, ..any.clone() }, "host")).collect()
+    let hosts = hosts.0.iter().filter_map(|host| found.take(format!("{at}.host"), any.at(host)));
+    let matchers: Vec<_> = hosts.map(|matcher| (matcher, "host")).collect();
+    if matchers.iter().any(|(matcher, _)| matcher.names != matchers[0].0.names) {
+        let message = "some of the hosts have a `{name}` that others lack";
+        found.wrong(
+            format!("{at}.host"),
+            message,
+            "the same `{name}` in all of them, or a route of its own for the others",
+        );
+    }
+    matchers
 }
 
 fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Target> {
@@ -192,11 +204,14 @@ fn verifiers(names: &OneOrMany, at: &str, named: &Named, found: &mut Findings) -
 }
 
 /// What a token must claim; nothing, if something is wrong with it.
-fn require(typed: &config::Route, at: &str, found: &mut Findings) -> Require {
+fn require(typed: &config::Route, matchers: &[(Matcher, &str)], at: &str, found: &mut Findings) -> Require {
     if !typed.require.0.is_empty() && typed.jwt.is_none() {
         found.wrong(format!("{at}.require"), "without `jwt` there are no claims", "add `jwt`, or remove it");
     }
-    Require::compile(&typed.require, &[]).unwrap_or_else(|problems| {
+    // Without a place the path or a host is wrong already, and said to be; all hosts of a route have the same names.
+    let Some((matcher, _)) = matchers.first() else { return Require::default() };
+    let names: Vec<&str> = matcher.names.iter().map(|name| &**name).collect();
+    Require::compile(&typed.require, &names).unwrap_or_else(|problems| {
         for (claim, message) in problems {
             found.wrong(
                 format!("{at}.require.{claim}"),

@@ -3,10 +3,12 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use super::*;
+use crate::policy::identity::Identity;
 
 fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
     let now = Now { mono: 5_000, wall: 1_709_251_199_007 };
-    Live::new(registry.next_id(), route.into(), subject.map(Into::into), Ipv4Addr::LOCALHOST.into(), now)
+    let holder = Holder::from(&Identity { subject: subject.map(Into::into), ..Identity::default() });
+    Live::new(registry.next_id(), route.into(), holder, Ipv4Addr::LOCALHOST.into(), now)
 }
 
 fn all_of(limit: usize) -> Query {

@@ -25,6 +25,7 @@ use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Ask, Permits};
 use crate::session::exit::Exit;
+use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 use crate::session::pump::tests::kept_by;
 use crate::session::{Opened, SCRATCH, Session};
@@ -96,7 +97,7 @@ impl Rig {
         let active = metrics.traffic(0, 0).enter();
         let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
         let id = books.sessions.next_id();
-        let live = Live::new(id, route.name.clone(), None, Ipv4Addr::LOCALHOST.into(), books.clock.now());
+        let live = Live::new(id, route.name.clone(), Holder::default(), Ipv4Addr::LOCALHOST.into(), books.clock.now());
         let entry = books.sessions.enter(0, live);
         let live = Arc::clone(&entry);
         let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
