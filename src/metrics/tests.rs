@@ -94,6 +94,8 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "admitted",
         "origin_missing",
         "origin_forbidden",
+        "certificate_missing",
+        "certificate_expired",
         "token_missing",
         "token_invalid",
         "token_expired",
@@ -116,6 +118,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "bad_handshake",
         "handshake_timeout",
         "no_route",
+        "certificate_missing",
         "total_cap",
         "client_lost",
         "draining",
@@ -127,7 +130,10 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
         ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
-        ("gateway", &["draining", "idle_timeout", "internal", "message_rate", "token_expired"][..]),
+        (
+            "gateway",
+            &["certificate_expired", "draining", "idle_timeout", "internal", "message_rate", "token_expired"][..],
+        ),
         ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
     ];
     let expected: Vec<_> = by_side
