@@ -1,4 +1,4 @@
-//! One line for every handshake that was refused and every session that ended.
+//! One line for every handshake that was refused, every session that ended, and what happened to an identity in between.
 //!
 //! A line is written by a thread of its own and is dropped, and counted, where its reader is too slow: a log never
 //! holds up traffic. Payloads, tokens and query strings have no field here.
@@ -91,6 +91,46 @@ pub struct Ended<'a> {
     pub reason: Option<Deny>,
 }
 
+/// A session whose identity has ended, and that goes on.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "identity_expired")]
+#[allow(missing_docs, reason = "the words of the log line say it")]
+pub struct Expired<'a> {
+    pub time: Timestamp,
+    pub connection_id: Id,
+    pub route: &'a str,
+    pub client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Said<'a>>,
+}
+
+/// A renewal, whatever became of it.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "renewal")]
+#[allow(missing_docs, reason = "the words of the log line say it")]
+pub struct Renewed<'a> {
+    pub time: Timestamp,
+    pub listener: &'a str,
+    pub route: &'a str,
+    pub client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Said<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Said<'a>>,
+    /// How many sessions live by the new token.
+    pub sessions: usize,
+    /// None where there are any.
+    #[serde(serialize_with = "maybe_label", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Deny>,
+    /// None where nothing was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    pub duration_ms: u64,
+    /// What exactly was wrong, for the operator alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Said<'a>>,
+}
+
 /// Where the lines go. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -119,6 +159,16 @@ impl AccessLog {
     /// Writes down the end of a session.
     pub fn ended(&self, ended: &Ended<'_>) {
         self.line(ended);
+    }
+
+    /// Writes down that a session's identity has ended.
+    pub fn expired(&self, expired: &Expired<'_>) {
+        self.line(expired);
+    }
+
+    /// Writes down a renewal.
+    pub fn renewed(&self, renewed: &Renewed<'_>) {
+        self.line(renewed);
     }
 
     /// A reader of the number of lines dropped so far.
@@ -183,6 +233,10 @@ fn plain(text: &str) -> bool {
 
 fn label<S: Serializer>(reason: &Deny, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(reason.label())
+}
+
+fn maybe_label<S: Serializer>(reason: &Option<Deny>, serializer: S) -> Result<S::Ok, S::Error> {
+    reason.map(Deny::label).serialize(serializer)
 }
 
 fn end<S: Serializer>(reason: &Option<Deny>, serializer: S) -> Result<S::Ok, S::Error> {

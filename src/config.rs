@@ -10,6 +10,7 @@ mod place;
 pub mod problem;
 mod report;
 mod require;
+mod revocation;
 mod route;
 mod schema;
 pub mod value;
@@ -28,7 +29,8 @@ pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
-pub use route::{Connections, Handshakes, Messages, OnExcess, Route};
+pub use revocation::Revocation;
+pub use route::{Connections, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
 pub use schema::schema;
 use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
 
@@ -51,7 +53,10 @@ pub struct Config {
     /// What is let through, and on which terms. At least one.
     #[serde(default)]
     pub route: Vec<Route>,
-    /// The operator's own listener: metrics, health, live connections.
+    /// Tokens that the operator ends before their time, through the admin listener.
+    #[serde(default)]
+    pub revocation: Revocation,
+    /// The operator's own listener: metrics, health, live connections, revocations.
     pub admin: Option<Admin>,
 }
 
@@ -250,6 +255,9 @@ pub struct Admin {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
+    /// What `Authorization: Bearer` must hold for everything but the health pages: `env:NAME` or `file:PATH`, at least 16
+    /// bytes. Without it, nothing can be changed through an address that is not loopback.
+    pub token: Option<Secret>,
 }
 
 fn five_seconds() -> Duration {

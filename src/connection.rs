@@ -23,6 +23,7 @@ use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake};
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
+use crate::policy::revocation::mark::Bearer;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -154,10 +155,15 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let holder = Holder::from(&admission.identity);
+    let holder = Holder::from(&admission);
     let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
+    // A revocation ends those who are listed: one that came since this handshake was judged did not see it.
+    let revoked = |bearer: &Bearer<'_>| shared.policy.revocations.check(bearer, books.clock.now().wall).is_some();
+    if entry.holder.bearing(revoked) {
+        entry.order(Deny::TokenRevoked);
+    }
     let active = worker.traffic[route.index].enter();
     let listener = shared.listeners[listener].name.clone();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
@@ -166,8 +172,6 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         upstream: (upstream.stream, &upstream.first),
         deflate: upstream.deflate,
         route,
-        expires: admission.expires,
-        certificate_ends: admission.certificate_ends,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

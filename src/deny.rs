@@ -140,7 +140,7 @@ macro_rules! reasons {
 reasons! {
     NotWebsocket      "not_websocket"      426 -    Client   "the request does not ask for a WebSocket of version 13";
     BadHandshake      "bad_handshake"      400 -    Client   "the opening handshake is malformed or ambiguous";
-    HandshakeTimeout  "handshake_timeout"  408 -    Client   "TLS or the request head did not arrive in time";
+    HandshakeTimeout  "handshake_timeout"  408 -    Client   "TLS or the request did not arrive in time";
     NoRoute           "no_route"           404 -    Client   "no route has this host and path";
     OriginMissing     "origin_missing"     403 4003 Client   "the route wants an Origin and there is none";
     OriginForbidden   "origin_forbidden"   403 4003 Client   "the Origin is not on the route's list";
@@ -160,6 +160,8 @@ reasons! {
     ControlRate       "control_rate"       -   4029 Limit    "too many control frames on this connection";
     MessageTooBig     "message_too_big"    -   1009 Client   "a message is larger than the route allows";
     BadFrame          "bad_frame"          -   1002 Client   "a frame breaks RFC 6455";
+    BadRenewal        "bad_renewal"        400 -    Client   "a renewal is a POST of one token that names a subject";
+    NoSession         "no_session"         404 -    Client   "no live session of this subject can be renewed by this token";
     UpstreamConnect   "upstream_connect"   502 1014 Upstream "no connection to the upstream could be made";
     UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream did not answer with a valid 101";
     UpstreamTimeout   "upstream_timeout"   504 1014 Upstream "the upstream did not answer in time";
@@ -190,7 +192,28 @@ impl Deny {
     /// Whether a handshake can end with it in this version.
     #[must_use]
     pub const fn of_handshake(self) -> bool {
-        self.row().status.is_some() && !self.reserved()
+        self.row().status.is_some() && !self.reserved() && !self.of_renewal_alone()
+    }
+
+    /// Whether a renewal can be refused for it.
+    #[must_use]
+    pub const fn of_renewal(self) -> bool {
+        let of_both = matches!(
+            self,
+            Deny::HandshakeTimeout
+                | Deny::OriginMissing
+                | Deny::OriginForbidden
+                | Deny::TokenForbidden
+                | Deny::HandshakeRate
+                | Deny::ClientLost
+                | Deny::Draining
+                | Deny::Internal
+        );
+        !self.reserved() && (of_both || self.about_token() || self.of_renewal_alone())
+    }
+
+    const fn of_renewal_alone(self) -> bool {
+        matches!(self, Deny::BadRenewal | Deny::NoSession)
     }
 
     /// Whether a session can end with it in this version: what has no status can't happen before, and of what has one
@@ -212,15 +235,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(
-            self,
-            Deny::TokenRevoked
-                | Deny::ControlRate
-                | Deny::LifetimeOver
-                | Deny::SlowConsumer
-                | Deny::PolicyChanged
-                | Deny::Kicked
-        )
+        matches!(self, Deny::ControlRate | Deny::SlowConsumer | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.
@@ -260,9 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_of_this_version_ends_a_handshake_or_a_session() {
+    fn every_reason_of_this_version_ends_a_handshake_a_renewal_or_a_session() {
         for deny in Deny::ALL {
-            assert_ne!(deny.reserved(), deny.of_handshake() || deny.of_session(), "{deny}");
+            assert_ne!(deny.reserved(), deny.of_handshake() || deny.of_session() || deny.of_renewal(), "{deny}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
 pub mod record;
+mod renew;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -82,8 +83,11 @@ pub struct SharedHandshake(pub Rc<Handshake>);
 
 impl Handshake {
     async fn handle(&self, request: Request<Incoming>) -> Answer {
-        let (parts, _no_body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let policy = &self.worker.shared.policy;
+        if let Some(asked) = renew::asked(policy, &parts) {
+            return renew::serve(self, asked, &parts, body).await;
+        }
         let client = policy.client(self.peer, &parts.headers);
         let mut attempt = Attempt::new(self, client, &parts);
         let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -126,9 +130,7 @@ impl Handshake {
         let admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
-        if admission.wait_ms > 0 {
-            self.wait_for_turn(&admission, &route).await?;
-        }
+        self.wait_for_turn(&admission, &route).await?;
         let caller = Caller {
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
@@ -146,16 +148,26 @@ impl Handshake {
         Ok((route, admission, answered))
     }
 
-    /// Its slots are held meanwhile, for who waits for a turn counts; but its place is not, or those who wait would keep
-    /// everybody else from being heard.
+    /// Waits for its turn, without its place: or those who wait would keep everybody else from being heard.
+    async fn rest(&self, wait_ms: u64) -> Result<(), Denial> {
+        if wait_ms == 0 {
+            return Ok(());
+        }
+        drop(self.place.take());
+        let mut phase = self.worker.shared.phase.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Ok(()),
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+        }
+    }
+
+    /// Its slots are held meanwhile, for who waits for a turn counts.
     async fn wait_for_turn(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {
         let shared = &self.worker.shared;
-        drop(self.place.take());
-        let mut phase = shared.phase.subscribe();
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(admission.wait_ms)) => {}
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return Err(draining()),
+        if admission.wait_ms == 0 {
+            return Ok(());
         }
+        self.rest(admission.wait_ms).await?;
         if admission.expires.is_some_and(|at| shared.books.clock.mono() >= at) {
             let denial = Denial::new(Deny::TokenExpired, "its exp and the leeway passed while it waited for its turn");
             let status = route.token.as_ref().map_or(denial.status, |rule| rule.status);

@@ -82,6 +82,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a renewal: whether it moved any session.
+    pub fn renewal(&self, route: usize, result: Result<(), Deny>) {
+        self.counts.routes[route].renewals.up(result.err());
+    }
+
+    /// Counts a session that outlives its identity.
+    pub fn identity_expired(&self, route: usize) {
+        self.counts.routes[route].expired.up();
+    }
+
     /// Counts a handshake that the route's rate would have refused if it were not in dry run.
     pub fn dry_run(&self, route: usize) {
         self.counts.routes[route].dry_run.up();

@@ -4,6 +4,7 @@
 //! clock ahead instead of waiting.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -82,6 +83,23 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = ();
+
+    /// Reads RFC 3339 with any offset, from 1970 on; what is below a millisecond is dropped.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let date = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| ())?;
+        u64::try_from(date.unix_timestamp_nanos().div_euclid(1_000_000)).map(Self).map_err(|_| ())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(|()| serde::de::Error::custom("no date as \"2026-11-23T12:00:00Z\", from 1970 on"))
+    }
+}
+
 /// Whole milliseconds, saturating.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
@@ -97,5 +115,15 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(1_709_251_199_007).to_string(), "2024-02-29T23:59:59.007Z");
         assert_eq!(Timestamp(u64::MAX).to_string(), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_timestamp_is_read_with_any_offset_and_not_before_1970() {
+        assert_eq!("2024-02-29T23:59:59.007Z".parse(), Ok(Timestamp(1_709_251_199_007)));
+        assert_eq!("2024-03-01T00:59:59.0079+01:00".parse(), Ok(Timestamp(1_709_251_199_007)));
+        assert_eq!("9999-12-31T23:59:59.999Z".parse(), Ok(Timestamp(253_402_300_799_999)));
+        for text in ["1969-12-31T23:59:59Z", "2024-02-30T00:00:00Z", "2024-02-29", "1709251199", "", "now"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(()), "{text}");
+        }
     }
 }

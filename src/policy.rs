@@ -10,12 +10,15 @@ pub mod certificate;
 pub mod claims;
 pub mod client_ip;
 pub mod compile;
+pub mod expiry;
 pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod origin;
+pub mod renew;
 pub mod request;
 pub mod require;
+pub mod revocation;
 pub mod route;
 pub mod target;
 pub mod token;
@@ -33,7 +36,9 @@ use cap::{Cap, KeyedPermit, Permit};
 use certificate::Certificate;
 use identity::Identity;
 use key::{Key, KeyHasher};
+use renew::Lineage;
 use request::Opening;
+use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use zone::{DryRun, Hit, Zone};
 
@@ -44,12 +49,16 @@ pub struct Policy {
     pub routes: Vec<Arc<Route>>,
     /// Every host and path that leads to one of them, the most particular first.
     ranked: Vec<(Matcher, Arc<Route>)>,
+    /// Every host and path at which sessions of one of them are renewed, likewise.
+    renewals: Vec<(Matcher, Arc<Route>)>,
     /// The cap over all routes.
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that no longer hold, whatever they say.
+    pub revocations: Arc<Revocations>,
     keys: KeyHasher,
 }
 
@@ -107,6 +116,10 @@ pub struct Admission {
     pub certificate_ends: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// Which tokens may renew it.
+    pub lineage: Option<Lineage>,
+    /// What stood where the route has `{name}`.
+    pub captures: Captures,
 }
 
 /// The slots that one session holds, each given back by its own drop.
@@ -169,19 +182,18 @@ impl Policy {
     }
 
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        if let Some(origins) = &route.origins {
-            let origin = ask.headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
-            let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
-            origins.check(origin).map_err(|deny| Denial::new(deny, why))?;
-        }
+        check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
-        let identity = identity::identify(route, ask, now)?;
+        let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
-        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity })
+        let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
+        let captures = found.captures.clone();
+        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, lineage, captures })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
@@ -236,6 +248,13 @@ impl Policy {
         };
         Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
+}
+
+fn check_origin(route: &Route, headers: &HeaderMap) -> Result<(), Denial> {
+    let Some(origins) = &route.origins else { return Ok(()) };
+    let origin = headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
+    let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
+    origins.check(origin).map_err(|deny| Denial::new(deny, why))
 }
 
 impl Decision {

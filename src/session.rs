@@ -8,6 +8,7 @@ pub mod exit;
 pub mod frame;
 pub mod judge;
 pub mod live;
+pub mod own;
 pub mod pump;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::deny::{Deny, Direction, Side};
+use crate::policy::expiry::{Due, Told};
 use crate::policy::route::Route;
 use crate::stream::Stream;
 use exit::{End, Exit};
@@ -45,10 +47,6 @@ pub struct Opened<'a> {
     pub deflate: bool,
     /// The terms.
     pub route: Arc<Route>,
-    /// When the identity ends, in [`crate::now::Now::mono`].
-    pub expires: Option<u64>,
-    /// When the certificate behind it ends, likewise.
-    pub certificate_ends: Option<u64>,
 }
 
 /// One session. Resolves once both sides are closed; what is to be said of it is said by its [`Exit`].
@@ -61,8 +59,8 @@ pub struct Session {
     down: Pump,
     route: Arc<Route>,
     exit: Exit,
-    expires: Option<u64>,
-    certificate_ends: Option<u64>,
+    /// Which ends the client, and the log, were told of.
+    told: Told,
     /// When the client was pinged.
     pinged: Option<u64>,
     /// Since the end began: when it has to be over.
@@ -90,8 +88,7 @@ impl Session {
             upstream: opened.upstream.0,
             route: opened.route,
             exit,
-            expires: opened.expires,
-            certificate_ends: opened.certificate_ends,
+            told: Told::NOTHING,
             pinged: None,
             deadline: None,
             lost: None,
@@ -176,6 +173,10 @@ impl Session {
     fn end_by(&mut self, side: Side, deny: Deny, now: u64) {
         let side = if deny.row().fault == crate::deny::Fault::Limit { Side::Gateway } else { side };
         self.note_end(End { side, reason: Some(deny), code: deny.row().close }, now);
+        self.say_farewells();
+    }
+
+    fn say_farewells(&mut self) {
         self.up.say_farewell(self.exit.close_frame(Some(random_mask())));
         self.down.say_farewell(self.exit.close_frame(None));
     }
@@ -186,17 +187,35 @@ impl Session {
         self.deadline.get_or_insert(now + self.route.terms.close_timeout);
     }
 
-    /// Ends what an operator ordered to end, or whose identity has ended.
+    /// Ends what an operator ordered to end, or whose time is over.
     fn check_orders(&mut self, now: u64) {
         if self.deadline.is_some() {
             return;
         }
-        if let Some(deny) = self.exit.ordered() {
-            self.end_by(Side::Gateway, deny, now);
-        } else if self.expires.is_some_and(|at| now >= at) {
-            self.end_by(Side::Gateway, Deny::TokenExpired, now);
-        } else if self.certificate_ends.is_some_and(|at| now >= at) {
-            self.end_by(Side::Gateway, Deny::CertificateExpired, now);
+        if let Some((reason, code)) = self.exit.ordered().map(|order| (order.reason, order.code())) {
+            self.note_end(End { side: Side::Gateway, reason: Some(reason), code }, now);
+            self.say_farewells();
+        } else {
+            self.check_expiry(now);
+        }
+    }
+
+    /// Ends, or says, what its time asks for.
+    fn check_expiry(&mut self, now: u64) {
+        loop {
+            let (expiry, ends) = (&self.route.terms.expiry, self.exit.ends());
+            match expiry.look(&mut self.told, ends, now) {
+                None => return,
+                // Renewed at this very moment.
+                Some(Due::End(Deny::TokenExpired)) if !self.exit.expire(ends) => {}
+                Some(Due::End(deny)) => return self.end_by(Side::Gateway, deny, now),
+                Some(Due::Lapsed) => self.exit.lapsed(),
+                Some(Due::Moved) => self.down.tell_receiver(None),
+                Some(Due::Notice(left)) => {
+                    let notice = expiry.notice.as_ref().map(|notice| frame::text(&notice.with(left)));
+                    self.down.tell_receiver(notice);
+                }
+            }
         }
     }
 
@@ -263,8 +282,8 @@ impl Session {
             Some(at) => at.saturating_add(self.route.terms.ping_timeout),
             None => self.ping_at(now),
         };
-        let identity = self.expires.unwrap_or(u64::MAX).min(self.certificate_ends.unwrap_or(u64::MAX));
-        self.idle_at().min(identity).min(ping).min(turn)
+        let expiry = self.route.terms.expiry.next(&self.told, self.exit.ends());
+        self.idle_at().min(expiry).min(ping).min(turn)
     }
 
     /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so

@@ -13,15 +13,24 @@ pub const MOST: u64 = 1 << 20;
 ///
 /// Those of opening and reading, and a file of more than [`MOST`] bytes.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(path, MOST)
+}
+
+/// The same with another bound, in bytes.
+///
+/// # Errors
+///
+/// Those of opening and reading, and a file of more than that.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // Opening a folder works, and reading one says nothing that helps.
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let mut bytes = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB"));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {} MiB", most >> 20)));
     }
     Ok(bytes)
 }

@@ -88,6 +88,17 @@ pub struct Route {
     #[serde(default = "ten_minutes", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub idle_timeout: Duration,
+    /// What the end of the token does to its session.
+    #[serde(default)]
+    pub on_expiry: OnExpiry,
+    /// Present: a session ends when it is that old, whatever its token says.
+    #[serde(default, with = "value::optional_duration")]
+    #[schemars(with = "Option<value::TimeText>")]
+    pub max_lifetime: Option<Duration>,
+    /// Present: the client gets a message of the gateway's ahead of the session's end.
+    pub expiry_notice: Option<ExpiryNotice>,
+    /// The path at which a client renews its live sessions with a new token, as `/ws/renew`. Never forwarded. Absent: none.
+    pub renew: Option<String>,
     /// Present: the gateway pings a client that was silent for this long.
     #[serde(default, with = "value::optional_duration")]
     #[schemars(with = "Option<value::TimeText>")]
@@ -153,6 +164,31 @@ pub enum OnExcess {
     Delay,
     /// The message is dropped, whole.
     Drop,
+}
+
+/// What the end of the token does to its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpiry {
+    /// The session ends with 4001.
+    #[default]
+    Close,
+    /// The session goes on; one line of the access log says so.
+    Log,
+}
+
+/// `expiry_notice = { .. }` of a route.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpiryNotice {
+    /// How long before the end.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub before: Duration,
+    /// The Text message, 1 to 4096 bytes. `{seconds}` in it is what is left.
+    #[serde(deserialize_with = "value::notice_text")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub text: String,
 }
 
 /// `connections = { .. }` of a route.

@@ -71,6 +71,8 @@ pub(super) struct RouteCounts {
     pub(super) session_seconds: Histogram,
     pub(super) session_messages: [Histogram; Direction::ALL.len()],
     pub(super) dry_run: Shared,
+    pub(super) expired: Shared,
+    pub(super) renewals: Tally,
 }
 
 impl RouteCounts {
@@ -83,6 +85,8 @@ impl RouteCounts {
             session_seconds: Histogram::new(SESSION_SECONDS),
             session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES)),
             dry_run: Shared::default(),
+            expired: Shared::default(),
+            renewals: Tally::new(),
         }
     }
 }

@@ -99,6 +99,10 @@ families! {
         "Sessions that are open, by the thread that carries them";
     SESSIONS_ENDED Counter "wsgate_sessions_ended_total" ["route", "side", "reason"]
         "Sessions that ended, by who ended them and why; closed is a Close of that side";
+    SESSIONS_EXPIRED Counter "wsgate_sessions_expired_total" ["route"]
+        "Sessions that go on although their token's lifetime is over, as on_expiry = \"log\" lets them";
+    RENEWALS Counter "wsgate_renewals_total" ["route", "result"]
+        "Renewals without reconnecting, by result: renewed if it moved the end of a session, or the reason why not";
     SESSION_SECONDS Histogram "wsgate_session_duration_seconds" ["route"]
         "Age of sessions at their end";
     SESSION_MESSAGES Histogram "wsgate_session_messages" ["route", "direction"]

@@ -93,6 +93,15 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         }
         Ok(())
     })?;
+    by_route(counts, to, &family::SESSIONS_EXPIRED, |out, route| out.counter([&route.name], route.expired.get()))?;
+    by_route(counts, to, &family::RENEWALS, |out, route| {
+        for (result, count) in route.renewals.results() {
+            if count > 0 || result.is_none_or(Deny::of_renewal) {
+                out.counter([&route.name, result.map_or("renewed", Deny::label)], count)?;
+            }
+        }
+        Ok(())
+    })?;
     by_route(counts, to, &family::SESSION_SECONDS, |out, route| out.histogram([&route.name], &route.session_seconds))?;
     by_route(counts, to, &family::SESSION_MESSAGES, |out, route| {
         for direction in Direction::ALL {

@@ -100,6 +100,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "token_invalid",
         "token_expired",
         "token_forbidden",
+        "token_revoked",
         "handshake_rate",
         "ip_cap",
         "subject_cap",

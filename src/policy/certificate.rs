@@ -15,6 +15,7 @@ use aws_lc_rs::digest;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 use super::Denial;
 use crate::config::{CertificateSubject, ClientCertificate};
@@ -83,6 +84,8 @@ type Part = Result<Arc<str>, &'static str>;
 pub struct Certificate {
     /// The SHA-256 of its DER: `x5t#S256` in base64url (RFC 8705 s3.1).
     pub sha256: [u8; 32],
+    /// The wall clock's milliseconds of `notBefore`.
+    pub begins: u64,
     /// The wall clock's milliseconds from which it no longer holds: the second of `notAfter`, which still counts, is over
     /// (RFC 5280 s4.1.2.5).
     pub ends: u64,
@@ -109,12 +112,13 @@ impl Certificate {
         if !rest.is_empty() {
             return Err("there is something behind the client's certificate");
         }
-        let subject = certificate.subject();
+        // A time before 1970 is over.
+        let seconds = |time: ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let (subject, validity) = (certificate.subject(), certificate.validity());
         let mut parsed = Self {
             sha256: sha256(der),
-            // A time before 1970 is over.
-            ends: u64::try_from(certificate.validity().not_after.timestamp())
-                .map_or(0, |seconds| seconds.saturating_add(1).saturating_mul(1000)),
+            begins: seconds(validity.not_before).saturating_mul(1000),
+            ends: seconds(validity.not_after).saturating_add(1).saturating_mul(1000),
             dn: fit(name::distinguished(subject)?),
             cn: name::common_name(subject).and_then(fit),
             dns: Err(NO_DNS),

@@ -1,6 +1,9 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
 mod certificates;
+mod expiry;
+mod renew;
+mod revocation;
 mod routes;
 mod sections;
 
@@ -10,6 +13,7 @@ use std::sync::Arc;
 use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::revocation::Revocations;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -77,6 +81,8 @@ impl Policy {
             asks_for_certificates: certificates::are_asked_for(config),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
+        let renewals = renew::places(config, &routes, &ranked, &mut found);
+        let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
@@ -93,9 +99,11 @@ impl Policy {
         let policy = Policy {
             routes,
             ranked,
+            renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
             trusted_proxies: config.server.trusted_proxies.clone(),
+            revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),
         };
         Ok(Compiled { policy, warnings: found.warnings })

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::certificate::{Certificate, bound};
 use super::claims::Claims;
+use super::revocation::Revocations;
+use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::{Ask, Denial};
@@ -24,12 +26,22 @@ pub struct Identity {
     pub expires: Option<u64>,
     /// The wall clock's milliseconds at which the certificate ends that it rests on, alone or beside a token.
     pub certificate_ends: Option<u64>,
-    /// The wall clock's milliseconds at which the token was issued: `iat`.
+    /// The wall clock's milliseconds at which the token was issued: `iat`, or a certificate's `notBefore`.
     pub issued: Option<u64>,
     /// The `[jwt.NAME]` by which it was verified: two issuers may both have an `alice`.
     pub jwt: Option<Arc<str>>,
     /// All that the token claims. For the handshake alone: a session does not keep it.
     pub claims: Claims,
+    /// By what it can be revoked; for a session to keep. None before [`check_revoked`].
+    pub marks: Marks,
+}
+
+impl Identity {
+    /// What a revocation asks for.
+    #[must_use]
+    pub fn bearer(&self) -> Bearer<'_> {
+        Bearer { marks: &self.marks, issued: self.issued, jwt: self.jwt.as_deref() }
+    }
 }
 
 /// Who asks for a route. Without a rule for tokens or certificates nobody is known.
@@ -41,7 +53,8 @@ pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Deni
     let certificate_ends = certificate.map(|certificate| certificate.ends);
     let Some(rule) = &route.token else {
         let subject = certificate.map(|certificate| route.certificate.subject(certificate)).transpose()?;
-        return Ok(Identity { subject, certificate_ends, ..Identity::default() });
+        let issued = certificate.map(|certificate| certificate.begins);
+        return Ok(Identity { subject, certificate_ends, issued, ..Identity::default() });
     };
     let found = token::source::find(&rule.from, ask.headers, ask.query)
         .map_err(|deny| refuse(rule.status, deny, "tokens that disagree, or can't be read"))?;
@@ -78,6 +91,29 @@ pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
 }
 
+/// Whether the token, or the subject of a certificate, was revoked; and notes in `identity` by what it still can be.
+///
+/// # Errors
+/// `token_revoked`, and `token_invalid` for a token that could not be revoked by all that stands in it.
+pub fn check_revoked(
+    route: &Route,
+    identity: &mut Identity,
+    revocations: &Revocations,
+    now: Now,
+) -> Result<(), Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    identity.marks = match (&route.token, &identity.subject) {
+        (Some(_), _) => revocations.marks(&identity.claims).map_err(|TooMany| {
+            refuse(status, Deny::TokenInvalid, "a claim by which it may be revoked is a list of more than 32 values")
+        })?,
+        // A certificate's: who is banned is banned, whatever says who it is.
+        (None, Some(subject)) => revocations.marks_of_subject(subject),
+        (None, None) => return Ok(()),
+    };
+    let revoked = revocations.check(&identity.bearer(), now.wall);
+    revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
+}
+
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good
 /// for this alone: which of the operator's own rules it has to hold by.
 fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifier> {
@@ -89,7 +125,7 @@ fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifie
 }
 
 /// A refusal with the status that the operator chose for those that are about tokens.
-fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
+pub(super) fn refuse(status: u16, deny: Deny, why: &'static str) -> Denial {
     let denial = Denial::new(deny, why);
     if deny.about_token() { Denial { status, ..denial } } else { denial }
 }

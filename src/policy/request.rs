@@ -55,8 +55,7 @@ impl Opening {
         if connection_tokens(headers).any(names_what_the_gateway_vouches_for) {
             return Err(bad("Connection names a header that is not one connection's own"));
         }
-        let host = target_host(uri, headers)?;
-        let path = decode_path(uri.path()).ok_or(bad("an ambiguous path"))?;
+        let opening = Self::target(uri, headers)?;
         if method != Method::GET {
             return Err(not_websocket("not GET"));
         }
@@ -74,6 +73,16 @@ impl Opening {
         if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(|key| is_key(key.as_bytes())) {
             return Err(bad("Sec-WebSocket-Key is not 16 bytes in base64"));
         }
+        Ok(opening)
+    }
+
+    /// The host and path of any request.
+    ///
+    /// # Errors
+    /// `bad_handshake` where one of them is missing or ambiguous.
+    pub fn target(uri: &Uri, headers: &HeaderMap) -> Result<Self, Flaw> {
+        let host = target_host(uri, headers)?;
+        let path = decode_path(uri.path()).ok_or(bad("an ambiguous path"))?;
         Ok(Self { host, path })
     }
 }

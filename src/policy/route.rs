@@ -10,7 +10,9 @@ use http::HeaderName;
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
 use super::certificate;
+use super::expiry::Expiry;
 use super::origin::Origins;
+use super::renew::Renew;
 use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
@@ -39,6 +41,8 @@ pub struct Route {
     pub certificate: certificate::Rule,
     /// The token it wants.
     pub token: Option<TokenRule>,
+    /// How its sessions are renewed; a route that has one has a `token` too.
+    pub renew: Option<Renew>,
     /// What the token has to claim.
     pub require: Require,
     /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
@@ -110,6 +114,8 @@ pub struct Terms {
     pub ping_timeout: u64,
     /// How long a Close waits for its answer.
     pub close_timeout: u64,
+    /// How long it may last.
+    pub expiry: Expiry,
 }
 
 /// A rate of messages on one connection.

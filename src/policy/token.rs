@@ -26,6 +26,7 @@ use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
 use crate::policy::claims::Claims;
 use crate::policy::identity::Identity;
+use crate::policy::revocation::mark::Marks;
 use claims::{Parts, Registered};
 use keys::Keys;
 
@@ -110,6 +111,12 @@ impl Verifier {
         self.issuers.iter().flatten().map(String::as_str)
     }
 
+    /// Bytes beyond which a token is refused unread.
+    #[must_use]
+    pub fn max_token_size(&self) -> u64 {
+        self.max_token_size
+    }
+
     /// How many keys may check a token.
     #[must_use]
     pub fn key_count(&self) -> usize {
@@ -172,6 +179,7 @@ impl Verifier {
                 issued: claims.iat.map(claims::NumericDate::millis),
                 jwt: Some(self.name.clone()),
                 claims: all,
+                marks: Marks::default(),
             }),
         }
     }

@@ -7,14 +7,16 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::frame;
-use super::live::Entry;
+use super::live::order::Order;
+use super::live::{Entry, Live};
 use super::pump::Wake;
-use crate::access_log::{Ended, Said};
+use crate::access_log::{Ended, Expired, Said};
 use crate::books::Books;
 use crate::deny::{Deny, Direction, Side};
 use crate::metrics::Active;
 use crate::now::Timestamp;
 use crate::policy::Permits;
+use crate::policy::expiry::{Ends, NEVER};
 use crate::policy::route::Route;
 
 /// How a session ended.
@@ -72,6 +74,37 @@ impl Exit {
         self.entry.id.0
     }
 
+    /// The ends that the session may meet, as they are now.
+    #[must_use]
+    #[inline]
+    pub fn ends(&self) -> Ends {
+        let holder = &self.entry.holder;
+        Ends {
+            since: self.entry.since.mono,
+            expires: holder.term.get(),
+            certificate: holder.certificate_ends.unwrap_or(NEVER),
+        }
+    }
+
+    /// Begins the end since the identity's has come. False: a renewal has moved it.
+    #[must_use]
+    pub fn expire(&self, ends: Ends) -> bool {
+        self.entry.holder.term.expire(ends.expires)
+    }
+
+    /// Writes down that the identity has ended although the session goes on.
+    pub fn lapsed(&self) {
+        let live: &Live = &self.entry;
+        self.books.metrics.identity_expired(self.route.index);
+        self.books.log.expired(&Expired {
+            time: Timestamp(self.books.clock.now().wall),
+            connection_id: live.id,
+            route: &live.route,
+            client: live.client,
+            subject: live.holder.subject.as_deref().map(Said::new),
+        });
+    }
+
     /// Who is to be woken by [`super::live::Live::order`].
     #[inline]
     pub fn register(&self, waker: &Waker) {
@@ -81,7 +114,7 @@ impl Exit {
     /// What an operator, or a drain, wants of this session.
     #[must_use]
     #[inline]
-    pub fn ordered(&self) -> Option<Deny> {
+    pub fn ordered(&self) -> Option<&Order> {
         self.entry.ordered()
     }
 
@@ -111,6 +144,8 @@ impl Exit {
     /// The end. The first one counts.
     pub fn end(&mut self, end: End) {
         self.end.get_or_insert(end);
+        // From here on no renewal counts.
+        self.entry.holder.term.end();
     }
 
     /// The Close that tells of the end: with the reason's code and label, or an answer to a Close with its own code
@@ -118,7 +153,11 @@ impl Exit {
     #[must_use]
     pub fn close_frame(&self, mask: Option<[u8; 4]>) -> Vec<u8> {
         match self.end {
-            Some(End { reason: Some(deny), .. }) => frame::close(deny.row().close.unwrap_or(1011), deny.label(), mask),
+            Some(End { reason: Some(deny), .. }) => {
+                let plain = Order::from(deny);
+                let order = self.ordered().filter(|order| order.reason == deny).unwrap_or(&plain);
+                frame::close(order.code().unwrap_or(1011), order.text(), mask)
+            }
             Some(End { code: Some(code), .. }) => frame::close(code, "", mask),
             Some(_) | None => frame::control(frame::Control::Close, &[], mask),
         }

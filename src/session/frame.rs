@@ -106,6 +106,12 @@ impl Frames {
         self.remaining == 0
     }
 
+    /// Whether it stands between two messages, so that a message of our own may be put here (RFC 6455 s5.4).
+    #[must_use]
+    pub fn on_message_boundary(&self) -> bool {
+        self.remaining == 0 && !self.fragmented
+    }
+
     /// What stands at the front of `input`.
     ///
     /// # Errors
@@ -293,6 +299,27 @@ pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     payload.extend(code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
     control(Control::Close, &payload, mask)
+}
+
+/// A Text message of our own to a client: one frame, not masked. RSV1 stays 0, which is a message that is not compressed
+/// also where permessage-deflate was agreed on (RFC 7692 s6.1).
+#[must_use]
+pub fn text(text: &str) -> Box<[u8]> {
+    let length = text.len() as u64;
+    let mut frame = vec![0x81];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..=125), _) => frame.push(short),
+        (_, Ok(medium)) => {
+            frame.push(126);
+            frame.extend(medium.to_be_bytes());
+        }
+        _ => {
+            frame.push(127);
+            frame.extend(length.to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(text.as_bytes());
+    frame.into()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub enum Mode {
     Open,
     /// Only the rest of the frame under way: a Close of our own waits for the boundary.
     ToBoundary,
+    /// Only the rest of the message under way: a message of our own waits for its end.
+    ToMessage,
     /// Nothing is forwarded or limited any more; only the other side's Close is of interest.
     Discard,
 }
@@ -31,7 +33,7 @@ pub enum Then {
     Skip(usize),
     /// The rest is to be shown again when [`Judge::waits_until`] is over.
     Wait,
-    /// The frame under way is over, as [`Mode::ToBoundary`] asked.
+    /// The frame or message under way is over, as [`Mode::ToBoundary`] or [`Mode::ToMessage`] asked.
     Boundary,
     /// The last of the passing bytes were a Close with this code. Nothing after it counts.
     Closed(Option<u16>),
@@ -85,6 +87,12 @@ impl Judge {
         self.dropping || self.frames.on_boundary()
     }
 
+    /// Whether it ends between two messages too, so that one of our own may be put here.
+    #[must_use]
+    pub fn on_message_boundary(&self) -> bool {
+        self.dropping || self.frames.on_message_boundary()
+    }
+
     /// The moment until which the next message has to wait, in [`crate::now::Now::mono`].
     #[must_use]
     pub fn waits_until(&self) -> Option<u64> {
@@ -113,7 +121,9 @@ impl Judge {
     pub fn judge(&mut self, input: &[u8], now: u64, mode: Mode, tally: &mut Tally) -> (usize, Then) {
         let mut pass = 0;
         loop {
-            if mode == Mode::ToBoundary && self.on_boundary() {
+            if (mode == Mode::ToBoundary && self.on_boundary())
+                || (mode == Mode::ToMessage && self.on_message_boundary())
+            {
                 return (pass, Then::Boundary);
             }
             let seen = match self.frames.look(&input[pass..]) {

@@ -4,13 +4,15 @@
 //! wait for nobody but who looks. Nothing here knows how a session ends: it is ordered to, and does it itself.
 
 pub mod holder;
+pub mod order;
+mod term;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -18,10 +20,12 @@ use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
 use crate::access_log::Said;
-use crate::deny::{Deny, Direction};
+use crate::deny::Direction;
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
-use holder::Holder;
+use crate::policy::renew::Lineage;
+use holder::{Holder, Token};
+use order::Order;
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,12 +62,8 @@ pub struct Live {
     pub bytes: [Counter; 2],
     /// The session's task, which has one waker all its life; it stays here, since there may be more than one wake.
     waker: OnceLock<Waker>,
-    /// One more than the index of the reason; 0 is no order.
-    order: AtomicU8,
+    order: OnceLock<Order>,
 }
-
-// The order is kept in a byte.
-const _: () = assert!(Deny::ALL.len() < u8::MAX as usize);
 
 impl Live {
     /// A session that begins now.
@@ -78,24 +78,30 @@ impl Live {
             messages: Default::default(),
             bytes: Default::default(),
             waker: OnceLock::new(),
-            order: AtomicU8::new(0),
+            order: OnceLock::new(),
         }
     }
 
-    /// Orders the session to end with this reason, and wakes it. The first order stands.
-    pub fn order(&self, reason: Deny) {
-        let order = reason.index() as u8 + 1;
-        // Release, and acquire in `ordered`: what was written before an order is seen by who obeys it.
-        if self.order.compare_exchange(0, order, Ordering::Release, Ordering::Relaxed).is_ok() {
+    /// Orders the session to end, and wakes it. The first order stands.
+    pub fn order(&self, order: impl Into<Order>) {
+        if self.order.set(order.into()).is_ok() {
             self.wake();
         }
     }
 
     /// The order to end, once there is one.
     #[must_use]
-    pub fn ordered(&self) -> Option<Deny> {
-        let at = self.order.load(Ordering::Acquire).checked_sub(1)?;
-        Deny::ALL.get(usize::from(at)).copied()
+    pub fn ordered(&self) -> Option<&Order> {
+        self.order.get()
+    }
+
+    /// Lets the session live by another token of its holder; see [`Holder::renew`].
+    pub fn renew(&self, token: Token, until: Option<u64>) -> bool {
+        let renewed = self.holder.renew(token, until);
+        if renewed {
+            self.wake();
+        }
+        renewed
     }
 
     /// Whom to wake: said once, by the session, before it first looks at [`Live::ordered`].
@@ -245,6 +251,19 @@ impl Registry {
             all.extend(shard.lock().values().cloned());
         }
         all
+    }
+
+    /// Those of one route that tokens of this lineage may renew.
+    #[must_use]
+    pub fn of_lineage(&self, route: &str, lineage: Lineage) -> Vec<Arc<Live>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            // The rest is left where it is: a pointer's copy costs more than a look.
+            let lives = shard.lock();
+            let meant = |live: &&Arc<Live>| live.holder.lineage == Some(lineage) && *live.route == *route;
+            found.extend(lives.values().filter(meant).cloned());
+        }
+        found
     }
 
     /// Has every session look around.

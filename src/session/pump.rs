@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frame::{self, Control, Violation};
+use super::frame::Violation;
 use super::judge::{Judge, Mode, Tally, Then};
+use super::own::Own;
 use crate::stream::Stream;
 
 /// Bytes of one read, of which a frame may be any part.
@@ -52,16 +53,6 @@ impl<'a> Wake<'a> {
     }
 }
 
-/// What the receiver has been told of the end.
-#[derive(Debug, PartialEq, Eq)]
-enum Farewell {
-    NotYet,
-    /// This Close frame, as soon as the stream stands on a boundary.
-    Due(Vec<u8>),
-    /// A Close was put into the stream, or nobody is there to hear one.
-    Said,
-}
-
 /// What there is still to come from the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
@@ -84,11 +75,9 @@ pub struct Pump {
     look_again: bool,
     /// Whether TLS may still hold bytes that the socket did not take.
     unflushed: bool,
-    farewell: Farewell,
+    own: Own,
     sender: Sender,
-    /// What a ping of our own to the receiver will hold.
-    ping: Option<[u8; 8]>,
-    /// Whether that ping stands in the stream and waits for the receiver; what is kept behind it is not its affair.
+    /// Whether a ping of our own stands in the stream and waits for the receiver; what is kept behind it is not its affair.
     ping_waits: bool,
     heard: u64,
 }
@@ -104,9 +93,8 @@ impl Pump {
             judged: 0,
             look_again: !first.is_empty(),
             unflushed: false,
-            farewell: Farewell::NotYet,
+            own: Own::new(),
             sender: Sender::Speaks,
-            ping: None,
             ping_waits: false,
             heard: now,
         }
@@ -133,7 +121,7 @@ impl Pump {
     /// Whether a ping of our own has not gone out yet.
     #[must_use]
     pub fn owes_a_ping(&self) -> bool {
-        self.ping.is_some() || self.ping_waits
+        self.own.owes_a_ping() || self.ping_waits
     }
 
     /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
@@ -151,7 +139,7 @@ impl Pump {
     /// Whether the receiver has got all that it will get.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.farewell == Farewell::Said && self.sent == self.judged && !self.unflushed
+        self.own.is_over() && self.sent == self.judged && !self.unflushed
     }
 
     /// Whether there is nothing left to do here.
@@ -162,15 +150,18 @@ impl Pump {
 
     /// Tells the receiver of the end with this Close frame, on the next boundary; no message begins any more.
     pub fn say_farewell(&mut self, close: Vec<u8>) {
-        if self.farewell == Farewell::NotYet {
-            self.farewell = Farewell::Due(close);
-            self.forgo_impossible_farewell();
-        }
+        self.own.say_farewell(close);
+        self.forgo_impossible_farewell();
     }
 
     /// Pings the receiver, which is a client, on the next boundary.
     pub fn ping_receiver(&mut self, payload: [u8; 8]) {
-        self.ping = Some(payload);
+        self.own.ping(payload);
+    }
+
+    /// Has the receiver told something between two messages: this whole frame, or nothing any more.
+    pub fn tell_receiver(&mut self, frame: Option<Box<[u8]>>) {
+        self.own.notice(frame);
     }
 
     /// A ping with this payload is on its way to the sender: its pong is not passed on.
@@ -187,7 +178,7 @@ impl Pump {
     /// Nobody hears this direction any more: what waits for the receiver is thrown away. What waits for the judge stays,
     /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
-        self.farewell = Farewell::Said;
+        self.own.end();
         self.unflushed = false;
         self.sent = self.judged;
         self.forget_sent();
@@ -196,7 +187,7 @@ impl Pump {
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
     pub fn abandon_sender(&mut self) {
         self.finish_sender();
-        self.farewell = Farewell::Said;
+        self.own.end();
     }
 
     /// Nothing more comes from the sender; the receiver may yet be told.
@@ -210,7 +201,7 @@ impl Pump {
     /// Without a sender the frame under way never ends: there is no boundary for a Close to stand on.
     fn forgo_impossible_farewell(&mut self) {
         if self.ends_in_a_frame() {
-            self.farewell = Farewell::Said;
+            self.own.end();
         }
     }
 
@@ -250,18 +241,8 @@ impl Pump {
         Poll::Pending
     }
 
-    fn mode(&self) -> Mode {
-        match self.farewell {
-            // A frame of our own needs a boundary to be stopped at: in a dense stream every read ends in the midst of a frame.
-            Farewell::NotYet if self.ping.is_some() => Mode::ToBoundary,
-            Farewell::NotYet => Mode::Open,
-            Farewell::Due(_) => Mode::ToBoundary,
-            Farewell::Said => Mode::Discard,
-        }
-    }
-
     fn waits(&self, now: u64) -> bool {
-        self.farewell == Farewell::NotYet && self.judge.waits_until().is_some_and(|until| now < until)
+        self.own.goes_on() && self.judge.waits_until().is_some_and(|until| now < until)
     }
 
     /// Sends what is judged. Ready once there is none left.
@@ -293,22 +274,8 @@ impl Pump {
 
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
     fn put_in_own_frames(&mut self) -> bool {
-        if !self.judge.on_boundary() {
-            return false;
-        }
-        let mut frame = match (&mut self.farewell, self.ping) {
-            (Farewell::Due(close), _) => {
-                let close = std::mem::take(close);
-                self.farewell = Farewell::Said;
-                close
-            }
-            (Farewell::NotYet, Some(payload)) => {
-                self.ping_waits = true;
-                frame::control(Control::Ping, &payload, None)
-            }
-            (Farewell::NotYet, None) | (Farewell::Said, _) => return false,
-        };
-        self.ping = None;
+        let Some((mut frame, is_ping)) = self.own.take(&self.judge) else { return false };
+        self.ping_waits = is_ping;
         self.judged = frame.len();
         frame.reserve_exact(self.kept.len());
         frame.extend_from_slice(&self.kept);
@@ -362,7 +329,7 @@ impl Pump {
         let mut at = 0;
         let mut receiver_lost = false;
         loop {
-            let mode = self.mode();
+            let mode = self.own.mode();
             let input = &wake.scratch[at..filled];
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
@@ -386,7 +353,7 @@ impl Pump {
                 // These two end the session, whether or not the receiver is lost.
                 Then::Closed(code) => {
                     self.sender = Sender::Done;
-                    self.farewell = Farewell::Said;
+                    self.own.end();
                     return Some(Event::Closed(code));
                 }
                 Then::Violation(violation) => {

@@ -2,6 +2,7 @@
 
 mod any;
 mod ends;
+mod expiry;
 mod rest;
 pub(super) mod rig;
 

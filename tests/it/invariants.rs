@@ -80,7 +80,8 @@ fn decisions_know_no_runtime_no_wire_no_file_and_no_clock() {
         "crate::metrics",
     ];
     let pure = |path: &str| {
-        let decides = path.starts_with("policy") || ["deny.rs", "session/frame.rs", "session/judge.rs"].contains(&path);
+        let decides = path.starts_with("policy")
+            || ["deny.rs", "session/frame.rs", "session/judge.rs", "session/own.rs"].contains(&path);
         decides && !path.contains("tests")
     };
     let mut looked = 0;

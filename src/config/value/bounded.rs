@@ -1,4 +1,4 @@
-//! Plain numbers that only make sense in a range: each function reads one and says its range when it is left.
+//! Plain values that only make sense in a range: each function reads one and says its range when it is left.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -51,5 +51,14 @@ pub fn token_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D
     match u16::deserialize(deserializer)? {
         status @ (401 | 403) => Ok(status),
         status => Err(D::Error::custom(format!("{status} is no status of a refused token\n401 or 403"))),
+    }
+}
+
+/// Reads the text of a notice: 1 to 4096 bytes, a frame that no client has to put together.
+pub fn notice_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.len() {
+        1..=4096 => Ok(text),
+        length => Err(D::Error::custom(format!("a text of {length} bytes\nfrom 1 to 4096 bytes"))),
     }
 }

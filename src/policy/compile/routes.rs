@@ -70,6 +70,7 @@ fn one(
     let target = target(typed, at, found);
     let certificate = certificates::rule(typed, at, named.asks_for_certificates, found);
     let token = token(typed, at, named, found);
+    let renew = super::renew::of_route(typed, token.as_ref(), at, found);
     let require = require(typed, matchers, at, found);
     let subject_header = subject_header(typed, at, found);
     let origins = origins(typed, at, found);
@@ -90,6 +91,7 @@ fn one(
         pass_upstream_errors: typed.pass_upstream_errors,
         certificate,
         token,
+        renew,
         require,
         subject_header: subject_header?,
         origins,
@@ -368,6 +370,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         ping_interval: typed.ping_interval.map(millis),
         ping_timeout: millis(typed.ping_timeout),
         close_timeout: millis(typed.close_timeout),
+        expiry: super::expiry::compile(typed, at, found),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Findings;
-use crate::config::{Config, Server};
+use crate::config::{Admin, Config, Server};
 use crate::material::Material;
 use crate::policy::token::Verifier;
 use crate::policy::zone::Zone;
@@ -49,9 +49,11 @@ pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
             found.wrong(path, format!("{address} is taken by {first}"), "one listener an address; choose another port");
         }
     }
-    if let Some(admin) = config.admin.as_ref().filter(|admin| !admin.address.ip().is_loopback()) {
+    let open = |admin: &&Admin| !admin.address.ip().is_loopback() && admin.token.is_none();
+    if let Some(admin) = config.admin.as_ref().filter(open) {
         let message = format!("{} can be reached from other machines, without any login", admin.address);
-        found.warn("admin.address", message, "keep it on loopback, or on a network that only operators reach");
+        let help = "keep it on loopback, or set `token`; without one, nothing can be revoked or closed through it";
+        found.warn("admin.address", message, help);
     }
 }
 

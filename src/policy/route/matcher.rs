@@ -188,6 +188,12 @@ impl Place {
             .then(other.exact.cmp(&self.exact))
     }
 
+    /// Whether both have the same host and path, be it a whole path or a prefix.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (&self.host, &self.segments) == (&other.host, &other.segments)
+    }
+
     fn captured(&self) -> impl Iterator<Item = bool> {
         self.segments.iter().map(|segment| *segment == Segment::Capture)
     }

@@ -264,10 +264,36 @@ proptest! {
     }
 
     #[test]
+    fn told_to_stop_between_messages_it_passes_all_of_the_one_under_way(
+        frames in wire::messages(ToClient, true, 300),
+        stop in any::<Index>(),
+        sizes in sizes(),
+    ) {
+        let bytes = wire::bytes(&frames);
+        let model = model(&frames, NO_LIMIT, None, |_| 0);
+        let (before, behind) = bytes.split_at(stop.index(bytes.len() + 1));
+        let mut shown = Shown::new(judge_of(ToClient, true, u64::MAX, NO_LIMIT), model.boundaries);
+        cut(before, &sizes).for_each(|piece| shown.piece(piece, 0, Mode::Open));
+        let so_far = shown.out.passed.len();
+        shown.piece(&[], 0, Mode::ToMessage);
+        cut(behind, &sizes).for_each(|piece| shown.piece(piece, 0, Mode::ToMessage));
+        let (mut at, mut unfinished, mut whole) = (0, false, vec![0]);
+        for frame in &frames {
+            at += frame.bytes().len();
+            unfinished = if frame.is_control() { unfinished } else { !frame.fin };
+            whole.extend((!unfinished).then_some(at));
+        }
+        let stops_at = *whole.iter().find(|at| **at >= so_far).unwrap();
+        prop_assert_eq!(shown.out.end, Some(Then::Boundary));
+        prop_assert_eq!(shown.out.passed.len(), stops_at);
+        prop_assert!(shown.judge.on_message_boundary());
+    }
+
+    #[test]
     fn no_bytes_make_it_panic_or_pass_more_than_there_is(
         bytes in vec(any::<u8>(), 0..400),
         limit in limits(),
-        modes in vec(prop_oneof![Just(Mode::Open), Just(Mode::ToBoundary), Just(Mode::Discard)], 1..5),
+        modes in vec(prop_oneof![Just(Mode::Open), Just(Mode::ToBoundary), Just(Mode::ToMessage), Just(Mode::Discard)], 1..5),
         sizes in sizes(),
     ) {
         let mut judge = judge_of(ToClient, true, 300, limit);

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use super::*;
+use crate::deny::Deny;
 use crate::policy::identity::Identity;
 
 fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
@@ -49,7 +50,7 @@ fn the_first_order_stands_and_wakes_the_session() {
     assert_eq!(entry.ordered(), None);
     entry.order(Deny::Draining);
     entry.order(Deny::Kicked);
-    assert_eq!(entry.ordered(), Some(Deny::Draining));
+    assert_eq!(entry.ordered(), Some(&Order::from(Deny::Draining)));
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
 
@@ -58,7 +59,7 @@ fn every_reason_can_be_ordered() {
     for deny in Deny::ALL {
         let live = live(&Registry::new(1), "a", None);
         live.order(*deny);
-        assert_eq!(live.ordered(), Some(*deny));
+        assert_eq!(live.ordered().map(|order| order.reason), Some(*deny));
     }
 }
 
@@ -125,8 +126,10 @@ fn ids_are_unique_and_differ_between_starts() {
 }
 
 #[test]
-fn an_idle_session_costs_under_250_bytes_here() {
-    // The Arc's two counts, the entry, and in the map a key, a pointer and a control byte at a load of at least 7/16.
+fn an_idle_session_costs_under_300_bytes_here() {
+    // Without its token's marks, of 16 bytes each. The Arc's two counts, the entry, and in the map a key, a pointer and
+    // a control byte at a load of at least 7/16.
     let map = (size_of::<(Id, Arc<Live>)>() + 1) * 16 / 7;
-    assert!(size_of::<Live>() + 16 + size_of::<Entry>() + map < 250);
+    let all = size_of::<Live>() + 16 + size_of::<Entry>() + map;
+    assert!(all < 300, "{all}");
 }

@@ -18,9 +18,11 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
 use crate::books::Books;
+use crate::config::OnExpiry;
 use crate::load;
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
+use crate::policy::expiry::Expiry;
 use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Ask, Permits};
@@ -42,6 +44,7 @@ pub(super) const TERMS: Terms = Terms {
     ping_interval: None,
     ping_timeout: LONG,
     close_timeout: LONG,
+    expiry: Expiry { on_expiry: OnExpiry::Close, max_lifetime: None, notice: None },
 };
 
 #[derive(Default)]
@@ -97,20 +100,14 @@ impl Rig {
         let active = metrics.traffic(0, 0).enter();
         let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
         let id = books.sessions.next_id();
-        let live = Live::new(id, route.name.clone(), Holder::default(), Ipv4Addr::LOCALHOST.into(), books.clock.now());
+        let holder = Holder::default().until(expires);
+        let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
         let entry = books.sessions.enter(0, live);
         let live = Arc::clone(&entry);
         let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
         let (ours, client) = pair();
         let (theirs, upstream) = pair();
-        let opened = Opened {
-            client: (stream(ours), first.0),
-            upstream: (stream(theirs), first.1),
-            deflate,
-            route,
-            expires,
-            certificate_ends: None,
-        };
+        let opened = Opened { client: (stream(ours), first.0), upstream: (stream(theirs), first.1), deflate, route };
         let session = Some(Box::new(Session::new(opened, exit)));
         let woken = Arc::new(Woken(true.into()));
         let rig = Self { session, books, live, woken, polls: Cell::new(0), lines, guard: Some(guard) };

@@ -150,3 +150,15 @@ fn payload_is_seen_only_as_far_as_it_is_here_and_belongs_to_the_frame() {
     frames.take(&Seen::Payload(2));
     assert!(frames.on_boundary());
 }
+
+#[test]
+fn a_text_of_our_own_is_written_as_tungstenite_writes_one() {
+    for length in [0, 1, 125, 126, 127, 4096, 65_535, 65_536] {
+        let text = "x".repeat(length);
+        assert_eq!(
+            *crate::session::frame::text(&text),
+            *Wire::text(Direction::ToClient, text.as_bytes()).bytes(),
+            "{length}"
+        );
+    }
+}
