@@ -58,6 +58,9 @@ pub struct Refused<'a> {
     /// None where nothing was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Of the Close behind a 101, where the route denies by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_code: Option<u16>,
     pub duration_ms: u64,
     /// What exactly was wrong, for the operator alone.
     #[serde(skip_serializing_if = "Option::is_none")]

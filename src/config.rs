@@ -30,7 +30,7 @@ pub use problem::Problem;
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
-pub use route::{Connections, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
+pub use route::{Connections, DenyBy, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
 pub use schema::schema;
 use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
 

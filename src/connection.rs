@@ -20,7 +20,7 @@ use tokio_rustls::TlsStream;
 use crate::deny::Deny;
 use crate::gateway::{Place, Worker};
 use crate::handshake::record::Attempt;
-use crate::handshake::{Handover, Handshake, SharedHandshake};
+use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
 use crate::policy::revocation::mark::Bearer;
@@ -83,11 +83,13 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         head_seen: Cell::new(false),
         place: Cell::new(Some(place)),
         opened: RefCell::new(None),
+        told: Cell::new(None),
     });
     match Box::pin(exchange(stream, &handshake, deadline, shared.max_head)).await {
-        Exchanged::Done(stream, first) => match handshake.opened.take() {
-            Some(handover) => begin(&worker, listener, stream, &first, handover),
-            None => linger(stream).await,
+        Exchanged::Done(stream, first) => match (handshake.opened.take(), handshake.told.take()) {
+            (Some(handover), _) => begin(&worker, listener, stream, &first, handover),
+            (None, Some(told)) => told::close(stream, &first, told).await,
+            (None, None) => linger(stream).await,
         },
         Exchanged::Refused(mut stream, denial) => {
             let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;

@@ -94,6 +94,13 @@ impl Shared {
         }
         self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
     }
+
+    /// A place for a handshake that gave its own away, if one is free.
+    #[must_use]
+    pub fn another_place(&self, peer: IpAddr) -> Option<Place> {
+        let place = self.handshakes.clone().try_acquire_owned().ok()?;
+        Some(Place::new(place, self.handshake_share(peer)?))
+    }
 }
 
 /// What a handshake holds while it is under way: one place among all, and a share of its address's.

@@ -4,6 +4,7 @@
 
 pub mod record;
 mod renew;
+pub mod told;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -28,6 +29,7 @@ use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::upstream::{self, Answered};
 use record::Attempt;
+use told::Told;
 
 /// What hyper asks for each request of one connection; there is but one.
 pub struct Handshake {
@@ -49,6 +51,8 @@ pub struct Handshake {
     pub place: Cell<Option<Place>>,
     /// What a yes hands over to the connection once the 101 is out.
     pub opened: RefCell<Option<Handover>>,
+    /// The Close that is to follow the 101 of a refused handshake.
+    pub told: Cell<Option<Told>>,
 }
 
 /// A handshake that went well, up to the writing of the 101.
@@ -96,12 +100,19 @@ impl Handshake {
                 let allowed = origin.filter(|_| route.origins.is_some());
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                *answer.headers_mut() = forward::answer(&upstream.headers, allowed.as_ref());
+                *answer.headers_mut() = forward::answer(&route, &parts.headers, &upstream.headers, allowed.as_ref());
                 self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
                 answer
             }
             Err(denial) => {
                 let allowed = origin.filter(|origin| attempt.allows_origin(origin));
+                if let Some(told) = told::plan(self, &attempt, &denial)
+                    && let Some(answer) = told::answer(&attempt, &parts.headers, allowed.as_ref())
+                {
+                    self.told.set(Some(told));
+                    attempt.told(&denial, told.code);
+                    return answer;
+                }
                 let challenge = attempt.route().is_some_and(|route| route.token.is_some());
                 attempt.refused(&denial, true);
                 refusal(&denial, allowed.as_ref(), challenge)

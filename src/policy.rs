@@ -21,6 +21,7 @@ pub mod require;
 pub mod revocation;
 pub mod route;
 pub mod target;
+pub mod tell;
 pub mod token;
 pub mod zone;
 
@@ -40,6 +41,7 @@ use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route};
+use tell::Telling;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -55,6 +57,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// How many refusals are told by a Close.
+    pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.

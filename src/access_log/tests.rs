@@ -41,6 +41,7 @@ fn refused() -> Refused<'static> {
         subject: None,
         reason: Deny::OriginForbidden,
         status: Some(403),
+        close_code: None,
         duration_ms: 2,
         why: None,
     }

@@ -75,6 +75,10 @@ pub struct Route {
     /// Whether clients without an Origin, which are no browsers, may connect although there is a list.
     #[serde(default)]
     pub allow_missing_origin: bool,
+    /// How a client is told that its handshake is refused: `http`, an HTTP status, which no browser shows to a script;
+    /// or `close`, a 101 and a Close with the reason's code and label, which it does.
+    #[serde(default)]
+    pub deny: DenyBy,
     /// The rate of handshakes by client address, as nginx's `limit_req`.
     pub handshakes: Option<Handshakes>,
     /// The rate of messages from a client, on each connection.
@@ -111,6 +115,17 @@ pub struct Route {
     #[serde(default = "five_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub close_timeout: Duration,
+}
+
+/// How a client is told that its handshake is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DenyBy {
+    /// With an HTTP status.
+    #[default]
+    Http,
+    /// With a Close behind a 101, within bounds of its own; beyond them with an HTTP status.
+    Close,
 }
 
 /// `handshakes = { .. }` of a route: a rate of its own, or a shared zone.

@@ -7,6 +7,7 @@ mod bounded;
 mod number;
 mod source;
 mod time;
+mod token_from;
 mod word;
 
 use std::fmt;
@@ -21,7 +22,8 @@ pub use bounded::{header_size, notice_text, positive, positive_option, refusal_s
 pub use number::{Rate, Size};
 pub use source::{Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
-pub use word::{Algorithm, OneOrMany, Origins, TokenFrom};
+pub use token_from::TokenFrom;
+pub use word::{Algorithm, OneOrMany, Origins};
 
 /// A value that an operator types as a text and, for some, as a bare integer.
 ///

@@ -106,14 +106,19 @@ impl Attempt {
 
     /// It was refused. `answered` says whether the client was told.
     pub fn refused(mut self, denial: &Denial, answered: bool) {
-        self.write(denial, answered);
+        self.write(denial, answered.then_some(denial.status), None);
+    }
+
+    /// It was refused, and the client is told by a 101 and a Close with this code.
+    pub fn told(mut self, denial: &Denial, code: u16) {
+        self.write(denial, Some(101), Some(code));
     }
 
     fn duration(&self) -> u64 {
         self.shared.books.clock.mono().saturating_sub(self.accepted)
     }
 
-    fn write(&mut self, denial: &Denial, answered: bool) {
+    fn write(&mut self, denial: &Denial, status: Option<u16>, close_code: Option<u16>) {
         self.over = true;
         let books = &self.shared.books;
         let duration_ms = self.duration();
@@ -129,7 +134,8 @@ impl Attempt {
             origin: self.origin.as_deref().map(Said::bytes),
             subject: self.subject.as_deref().map(Said::new),
             reason: denial.deny,
-            status: answered.then_some(denial.status),
+            status,
+            close_code,
             duration_ms,
             why: Some(Said::new(denial.why)).filter(|_| !denial.why.is_empty()),
         });
@@ -146,7 +152,7 @@ impl Drop for Attempt {
             } else {
                 (Deny::ClientLost, "the client left before the answer")
             };
-            self.write(&Denial::new(deny, why), false);
+            self.write(&Denial::new(deny, why), None, None);
         }
     }
 }

@@ -6,6 +6,7 @@ mod renew;
 mod revocation;
 mod routes;
 mod sections;
+mod token_from;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::Policy;
 use super::cap::Cap;
 use super::key::KeyHasher;
 use super::revocation::Revocations;
+use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::Config;
@@ -102,6 +104,7 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
             keys: KeyHasher::default(),

@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::request::connection_tokens;
 use super::route::Route;
-use super::token::strip;
+use super::token::{strip, subprotocol};
 
 /// Headers of one connection (RFC 9110 s7.6.1), and of a body, which a handshake has not.
 const HOP_BY_HOP: [&str; 10] = [
@@ -44,8 +44,10 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     let mut headers = client.clone();
     remove_hop_by_hop(&mut headers);
     let mut target = path_and_query.to_owned();
-    if let Some(rule) = route.token.as_ref().filter(|rule| !rule.forward) {
-        target = strip::strip(&rule.from, &mut headers, path_and_query);
+    match &route.token {
+        Some(rule) if rule.forward => strip::strip_but_token(&rule.from, &mut headers),
+        Some(rule) => target = strip::strip(&rule.from, &mut headers, path_and_query),
+        None => {}
     }
     strip::remove_lookalikes(&mut headers, &route.subject_header);
     if let Some(subject) = caller.subject.and_then(|subject| HeaderValue::try_from(escape(subject)).ok()) {
@@ -61,13 +63,21 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     (headers, route.target.rewrite(route.segments, &target))
 }
 
-/// The headers of the client's 101, from the upstream's.
+/// The headers of the client's 101, from the upstream's. `client` is what the client asked with.
 #[must_use]
-pub fn answer(upstream: &HeaderMap, allow_origin: Option<&HeaderValue>) -> HeaderMap {
+pub fn answer(
+    route: &Route,
+    client: &HeaderMap,
+    upstream: &HeaderMap,
+    allow_origin: Option<&HeaderValue>,
+) -> HeaderMap {
     let mut headers = upstream.clone();
     remove_hop_by_hop(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(rule) = &route.token {
+        subprotocol::settle(&rule.from, client, &mut headers);
+    }
     if let Some(origin) = allow_origin {
         name_origin(&mut headers, origin);
     }

@@ -17,8 +17,9 @@ use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::OnExcess;
 use crate::config::value::TokenFrom;
+use crate::config::{DenyBy, OnExcess};
+
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
 
@@ -50,6 +51,8 @@ pub struct Route {
     pub subject_header: HeaderName,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
+    /// How a refusal is told.
+    pub deny: DenyBy,
     /// The rate of handshakes.
     pub handshakes: Option<HandshakeLimit>,
     /// How many sessions there may be at once.

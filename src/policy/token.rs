@@ -12,6 +12,7 @@ mod pem;
 mod public;
 pub mod source;
 pub mod strip;
+pub(super) mod subprotocol;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 //!
 //! It works by `Drop`, so that a panic, and a worker that stops in the middle, leave the same trace as a Close.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -82,7 +83,7 @@ impl Exit {
         Ends {
             since: self.entry.since.mono,
             expires: holder.term.get(),
-            certificate: holder.certificate_ends.unwrap_or(NEVER),
+            certificate: holder.certificate_ends.map_or(NEVER, NonZeroU64::get),
         }
     }
 

@@ -18,6 +18,10 @@ mod claims;
 mod certificates;
 // Tokens that are bound to one, and TLS sessions that are resumed.
 mod bound;
+// Where a token may stand, and where it is never seen.
+mod tokens;
+// Refusals that a browser can read.
+mod told;
 // How often, and how many at once.
 mod limits;
 // How a session ends.

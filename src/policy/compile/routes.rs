@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, certificates, nearest};
-use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate, TokenFrom};
+use super::{Findings, Named, certificates, nearest, token_from};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
 use crate::policy::bucket::Limit;
@@ -95,6 +95,7 @@ fn one(
         require,
         subject_header: subject_header?,
         origins,
+        deny: typed.deny,
         handshakes,
         caps,
         terms,
@@ -148,22 +149,7 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
     let names = typed.jwt.as_ref()?;
-    if typed.token_from.is_empty() {
-        found.wrong(
-            format!("{at}.token_from"),
-            "the list is empty",
-            "\"header\", \"cookie:NAME\", \"query:NAME\" or \"subprotocol\"",
-        );
-    }
-    let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
-    if from_cookie && typed.origins.is_none() {
-        let help = "list the pages that may connect as `origins`, or say `origins = \"any\"` on purpose";
-        found.wrong(
-            at,
-            "a token from a cookie is sent by every page that a browser opens, so the route needs `origins`",
-            help,
-        );
-    }
+    token_from::check(typed, at, found);
     let (verifiers, status) = verifiers(names, at, named, found)?;
     Some(TokenRule {
         verifiers,
@@ -238,9 +224,10 @@ fn subject_header(typed: &config::Route, at: &str, found: &mut Findings) -> Opti
     Some(name)
 }
 
-/// Headers of HTTP, of the WebSocket handshake, and those that the gateway sets itself.
-fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 9] = [
+/// Headers of HTTP, of the WebSocket handshake, those that browsers fill themselves, and those that the gateway sets,
+/// in whatever way a backend would spell them.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    const NAMES: [&str; 20] = [
         "host",
         "connection",
         "upgrade",
@@ -248,12 +235,24 @@ fn is_reserved(name: &HeaderName) -> bool {
         "authorization",
         "cookie",
         "content-length",
+        "content-type",
         "transfer-encoding",
         "te",
+        "trailer",
+        "keep-alive",
+        "expect",
+        "via",
+        "accept",
+        "user-agent",
+        "referer",
+        "cache-control",
+        "pragma",
+        "date",
     ];
     let is_about_client = crate::policy::forward::is_about_client(name);
-    let name = name.as_str();
-    is_about_client || NAMES.contains(&name) || name.starts_with("sec-websocket-")
+    let name = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let is_of_a_kind = ["sec-", "proxy-", "accept-"].iter().any(|kind| name.starts_with(kind));
+    is_about_client || is_of_a_kind || NAMES.contains(&name.as_str())
 }
 
 fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Origins> {

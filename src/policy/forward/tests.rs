@@ -2,18 +2,27 @@ use std::path::Path;
 
 use super::*;
 
-/// The headers and the target that an upstream of a route with these lines gets.
-fn sent(route: &str, caller: Caller<'_>, headers: &[(&str, &str)]) -> (HeaderMap, String) {
+/// A route with these lines.
+fn route(lines: &str) -> std::sync::Arc<Route> {
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[jwt.a]\nalgorithms = [\"HS256\"]\nsecret = \"env:S\"\n\
-         [[route]]\npath = \"/ws\"\nupstream = \"http://127.0.0.1:1/app\"\norigins = \"any\"\n{route}\n"
+         [[route]]\npath = \"/ws\"\nupstream = \"http://127.0.0.1:1/app\"\norigins = \"any\"\n{lines}\n"
     );
     let loaded = crate::load::text(&text, "test", Path::new("."), &|_| Some("s".repeat(32))).unwrap();
-    let mut client = HeaderMap::new();
+    loaded.policy.routes[0].clone()
+}
+
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
     for (name, value) in headers {
-        client.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
     }
-    request(&loaded.policy.routes[0], &client, "/ws/1?access_token=t&x=1", &caller)
+    map
+}
+
+/// The headers and the target that an upstream of a route with these lines gets.
+fn sent(lines: &str, caller: Caller<'_>, headers: &[(&str, &str)]) -> (HeaderMap, String) {
+    request(&route(lines), &map(headers), "/ws/1?access_token=t&x=1", &caller)
 }
 
 fn caller(peer: &str) -> Caller<'static> {
@@ -122,14 +131,82 @@ fn only_permessage_deflate_is_offered() {
 
 #[test]
 fn a_101_names_the_allowed_origin_and_drops_the_upstreams_hops() {
-    let mut upstream = HeaderMap::new();
-    for (name, value) in [("connection", "upgrade, x-hop"), ("x-hop", "1"), ("set-cookie", "a=b"), ("vary", "Cookie")] {
-        upstream.append(name, HeaderValue::from_static(value));
-    }
-    upstream.append("access-control-allow-origin", HeaderValue::from_static("*"));
-    let headers = answer(&upstream, Some(&HeaderValue::from_static("https://app.example.com")));
+    let upstream = map(&[
+        ("connection", "upgrade, x-hop"),
+        ("x-hop", "1"),
+        ("set-cookie", "a=b"),
+        ("vary", "Cookie"),
+        ("access-control-allow-origin", "*"),
+    ]);
+    let origin = HeaderValue::from_static("https://app.example.com");
+    let headers = answer(&route(""), &HeaderMap::new(), &upstream, Some(&origin));
     assert_eq!(all(&headers, "access-control-allow-origin"), ["https://app.example.com"]);
     assert_eq!(all(&headers, "vary"), ["Cookie", "Origin"]);
     assert_eq!(all(&headers, "set-cookie"), ["a=b"]);
     assert!(!headers.contains_key("x-hop"));
+}
+
+const FROM_SUBPROTOCOL: &str = "jwt = \"a\"\ntoken_from = [\"subprotocol\", \"subprotocol:auth.\"]";
+
+/// The subprotocol of the client's 101 where it offered `offered` and the upstream chose `chosen`.
+fn settled(lines: &str, offered: &str, chosen: Option<&str>) -> Option<String> {
+    let client = map(&[("sec-websocket-protocol", offered)]);
+    let upstream: Vec<_> = chosen.into_iter().map(|chosen| ("sec-websocket-protocol", chosen)).collect();
+    let headers = answer(&route(lines), &client, &map(&upstream), None);
+    let values = all(&headers, "sec-websocket-protocol");
+    assert!(values.len() <= 1, "{values:?}");
+    values.first().map(|value| (*value).to_owned())
+}
+
+#[test]
+fn the_marker_answers_a_browser_whose_upstream_chose_nothing_and_only_then() {
+    let settled = |offered, chosen| settled(FROM_SUBPROTOCOL, offered, chosen);
+    for (offered, marker) in [
+        ("bearer, bearer.x", "bearer"),
+        ("bearer.x,bearer", "bearer"),
+        ("chat, auth, auth.x", "auth"),
+        ("base64url.bearer.authorization, base64url.bearer.authorization.eA", "base64url.bearer.authorization"),
+        (
+            "base64url.bearer.authorization.k8s.io.eA, base64url.bearer.authorization.k8s.io",
+            "base64url.bearer.authorization.k8s.io",
+        ),
+        ("bearer, bearer.", "bearer"),
+    ] {
+        assert_eq!(settled(offered, None).as_deref(), Some(marker), "{offered}");
+        assert_eq!(settled(offered, Some("chat")).as_deref(), Some("chat"), "{offered}");
+    }
+    // Without its token's entry, or with another's, it is no marker; and no other entry is ever chosen for the upstream.
+    for offered in ["bearer", "bearer, chat", "chat, bearer.x", "bearer.x", "auth, bearer.x", "Bearer, bearer.x"] {
+        assert_eq!(settled(offered, None), None, "{offered}");
+    }
+}
+
+#[test]
+fn a_route_that_takes_no_token_from_a_subprotocol_has_no_marker() {
+    for lines in ["", "jwt = \"a\""] {
+        assert_eq!(settled(lines, "bearer, bearer.x", None), None);
+        assert_eq!(settled(lines, "bearer, bearer.x", Some("bearer")).as_deref(), Some("bearer"));
+    }
+}
+
+#[test]
+fn a_token_s_entry_is_never_the_answer_also_where_the_upstream_gets_it() {
+    let forwarded = format!("{FROM_SUBPROTOCOL}\nforward_token = true");
+    let offered = [("sec-websocket-protocol", "bearer, bearer.x, chat")];
+    let (headers, _) = sent(&forwarded, caller("192.0.2.1"), &offered);
+    assert_eq!(all(&headers, "sec-websocket-protocol"), ["bearer.x, chat"]);
+    assert_eq!(settled(&forwarded, "bearer, bearer.x", Some("bearer.x")).as_deref(), Some("bearer"));
+    assert_eq!(settled(&forwarded, "bearer.x", Some("bearer.x")), None);
+}
+
+#[test]
+fn a_header_alike_the_token_s_does_not_go_up_in_its_place() {
+    let rule = "jwt = \"a\"\ntoken_from = [\"header:X-Api-Token\"]";
+    let said = [("x-api-token", "t"), ("x_api_token", "u"), ("x-other", "1")];
+    let (headers, _) = sent(rule, caller("192.0.2.1"), &said);
+    assert!(!headers.contains_key("x-api-token") && !headers.contains_key("x_api_token"));
+    let (headers, _) = sent(&format!("{rule}\nforward_token = true"), caller("192.0.2.1"), &said);
+    assert_eq!(all(&headers, "x-api-token"), ["t"]);
+    assert!(!headers.contains_key("x_api_token"));
+    assert_eq!(all(&headers, "x-other"), ["1"]);
 }

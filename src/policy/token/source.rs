@@ -5,17 +5,11 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName};
 
+use super::{strip, subprotocol};
 use crate::config::value::TokenFrom;
 use crate::deny::Deny;
-
-/// What stands before a token among the subprotocols. The two long ones are Kubernetes' own form and its plain sibling;
-/// their token is base64url once more, since a subprotocol may hold only the characters of a header's token.
-const ENCODED_PREFIXES: [&str; 2] = ["base64url.bearer.authorization.k8s.io.", "base64url.bearer.authorization."];
-const PLAIN_PREFIX: &str = "bearer.";
 
 /// A token and the first place it stood in. Prints the place only.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,16 +30,17 @@ impl fmt::Debug for Found {
 /// not shut out a token elsewhere.
 ///
 /// # Errors
-/// [`Deny::TokenInvalid`] where two tokens differ, a place is ambiguous (two `Authorization` headers), or a token is not
+/// [`Deny::TokenInvalid`] where two tokens differ, a place is ambiguous (two headers of one name), or a token is not
 /// text.
 pub fn find(from: &[TokenFrom], headers: &HeaderMap, query: Option<&str>) -> Result<Option<Found>, Deny> {
     let mut found: Option<Found> = None;
     for place in from {
         let tokens = match place {
             TokenFrom::Header => from_authorization(headers)?,
+            TokenFrom::NamedHeader(name) => from_named(name, headers)?,
             TokenFrom::Cookie(name) => from_cookies(name, headers),
             TokenFrom::Query(name) => from_query(name, query.unwrap_or_default()),
-            TokenFrom::Subprotocol => from_subprotocols(headers)?,
+            TokenFrom::Subprotocol | TokenFrom::PrefixedSubprotocol(_) => subprotocol::tokens(place, headers)?,
         };
         // Repeats within a place are compared just like those of two places.
         for token in tokens.into_iter().filter(|token| !token.is_empty()) {
@@ -80,16 +75,15 @@ fn from_query(name: &str, query: &str) -> Vec<Vec<u8>> {
     query.split('&').filter_map(|parameter| parameter_of(name, parameter)).collect()
 }
 
-fn from_subprotocols(headers: &HeaderMap) -> Result<Vec<Vec<u8>>, Deny> {
-    let entries =
-        headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    entries
-        .filter_map(subprotocol)
-        .map(|entry| match entry {
-            Subprotocol::Plain(token) => Ok(token.to_vec()),
-            Subprotocol::Encoded(text) => URL_SAFE_NO_PAD.decode(text).map_err(|_| Deny::TokenInvalid),
-        })
-        .collect()
+/// The value is the token, or `Bearer` and the token. A name that a backend could take for this one counts as a second.
+fn from_named(name: &HeaderName, headers: &HeaderMap) -> Result<Vec<Vec<u8>>, Deny> {
+    let mut alike = headers.iter().filter(|(key, _)| strip::is_alike(key, name));
+    let first = alike.next();
+    if alike.next().is_some() {
+        return Err(Deny::TokenInvalid);
+    }
+    let value = first.filter(|(key, _)| *key == name).map(|(_, value)| value.as_bytes());
+    Ok(value.map(|value| bearer(value).unwrap_or(value.trim_ascii()).to_vec()).into_iter().collect())
 }
 
 /// What stands behind the scheme `Bearer`, in any case (RFC 9110 s11.1). None for every other scheme.
@@ -116,21 +110,6 @@ pub(super) fn cookie_of<'a>(name: &str, cookie: &'a [u8]) -> Option<&'a [u8]> {
 pub(super) fn parameter_of(name: &str, parameter: &str) -> Option<Vec<u8>> {
     let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     (unescape(key) == name.as_bytes()).then(|| unescape(value))
-}
-
-/// An entry of `Sec-WebSocket-Protocol` that carries a token.
-pub(super) enum Subprotocol<'a> {
-    /// The token.
-    Plain(&'a [u8]),
-    /// The token in base64url without padding.
-    Encoded(&'a [u8]),
-}
-
-/// What kind of token `entry`, one piece between commas, carries, if it does.
-pub(super) fn subprotocol(entry: &[u8]) -> Option<Subprotocol<'_>> {
-    let entry = entry.trim_ascii();
-    let encoded = ENCODED_PREFIXES.iter().find_map(|prefix| entry.strip_prefix(prefix.as_bytes()));
-    encoded.map(Subprotocol::Encoded).or_else(|| entry.strip_prefix(PLAIN_PREFIX.as_bytes()).map(Subprotocol::Plain))
 }
 
 /// Percent-escapes and `+` undone as a form's parameters are (WHATWG URL s5.1); what is no escape stays.

@@ -5,38 +5,57 @@
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 
-use super::source::{bearer, cookie_of, parameter_of, subprotocol};
+use super::source::{bearer, cookie_of, parameter_of};
+use super::subprotocol;
 use crate::config::value::TokenFrom;
 
-/// Removes the token from every place of `from`, wherever it was found, and from `Authorization` in any case. Returns the
-/// path and query to ask the upstream for.
+/// Removes the token from every place of `from`, wherever it was found, and from `Authorization` in any case; the
+/// gateway's own markers with it. Returns the path and query to ask the upstream for.
 pub fn strip(from: &[TokenFrom], headers: &mut HeaderMap, path_and_query: &str) -> String {
     keep(headers, &AUTHORIZATION, |value| if bearer(value).is_some() { None } else { Some(value.to_vec()) });
+    let own = subprotocol::own(from, headers, false);
+    keep(headers, &SEC_WEBSOCKET_PROTOCOL, |value| without(value, b',', &own));
     let mut target = path_and_query.to_owned();
     for place in from {
         match place {
-            TokenFrom::Header => {}
+            TokenFrom::Header | TokenFrom::Subprotocol | TokenFrom::PrefixedSubprotocol(_) => {}
+            TokenFrom::NamedHeader(name) => remove_lookalikes(headers, name),
             TokenFrom::Cookie(name) => {
                 keep(headers, &COOKIE, |value| without(value, b';', |cookie| cookie_of(name, cookie).is_some()));
             }
             TokenFrom::Query(name) => target = without_parameter(&target, name),
-            TokenFrom::Subprotocol => {
-                keep(headers, &SEC_WEBSOCKET_PROTOCOL, |value| {
-                    without(value, b',', |entry| subprotocol(entry).is_some())
-                });
-            }
         }
     }
     target
 }
 
-/// Removes `name` and every header that a backend could take for it: CGI and WSGI fold case, and `-` with `_`
-/// (RFC 3875 s4.1.18), and some fold whatever is neither letter nor digit.
+/// Where the token is forwarded: removes the gateway's own markers, and what a backend could take for the header that was
+/// read.
+pub fn strip_but_token(from: &[TokenFrom], headers: &mut HeaderMap) {
+    let own = subprotocol::own(from, headers, true);
+    keep(headers, &SEC_WEBSOCKET_PROTOCOL, |value| without(value, b',', &own));
+    for place in from {
+        if let TokenFrom::NamedHeader(name) = place {
+            let value = headers.get(name).cloned();
+            remove_lookalikes(headers, name);
+            headers.extend(value.map(|value| (name.clone(), value)));
+        }
+    }
+}
+
+/// Removes `name` and every header that a backend could take for it.
 pub fn remove_lookalikes(headers: &mut HeaderMap, name: &HeaderName) {
-    let alike: Vec<HeaderName> = headers.keys().filter(|key| folded(key).eq(folded(name))).cloned().collect();
+    let alike: Vec<HeaderName> = headers.keys().filter(|key| is_alike(key, name)).cloned().collect();
     for key in alike {
         headers.remove(key);
     }
+}
+
+/// Whether a backend could take one name for the other: CGI and WSGI fold case, and `-` with `_` (RFC 3875 s4.1.18), and
+/// some fold whatever is neither letter nor digit.
+#[must_use]
+pub fn is_alike(one: &HeaderName, other: &HeaderName) -> bool {
+    folded(one).eq(folded(other))
 }
 
 /// A `HeaderName` is lower case already.

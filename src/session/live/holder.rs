@@ -1,5 +1,6 @@
 //! Whose a session is: what is kept of its identity while it lives. Not the claims, so that an idle session stays small.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,7 +26,7 @@ pub struct Holder {
     /// When the token ends.
     pub term: Term,
     /// When the certificate ends, in [`crate::now::Now::mono`]: no renewal moves that.
-    pub certificate_ends: Option<u64>,
+    pub certificate_ends: Option<NonZeroU64>,
     token: Mutex<Token>,
 }
 
@@ -90,7 +91,8 @@ impl From<&Admission> for Holder {
         Self {
             lineage: admission.lineage,
             captures: admission.captures.clone(),
-            certificate_ends: admission.certificate_ends,
+            // One that ends at the clock's first moment may as well end at its second.
+            certificate_ends: admission.certificate_ends.and_then(|end| NonZeroU64::new(end.max(1))),
             ..holder
         }
     }

@@ -126,10 +126,10 @@ fn ids_are_unique_and_differ_between_starts() {
 }
 
 #[test]
-fn an_idle_session_costs_under_300_bytes_here() {
+fn an_idle_session_costs_under_350_bytes_here() {
     // Without its token's marks, of 16 bytes each. The Arc's two counts, the entry, and in the map a key, a pointer and
     // a control byte at a load of at least 7/16.
     let map = (size_of::<(Id, Arc<Live>)>() + 1) * 16 / 7;
     let all = size_of::<Live>() + 16 + size_of::<Entry>() + map;
-    assert!(all < 300, "{all}");
+    assert!(all < 350, "{all}");
 }

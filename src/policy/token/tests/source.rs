@@ -117,6 +117,57 @@ fn a_subprotocol_carries_a_token_plain_or_in_base64url() {
 }
 
 #[test]
+fn a_prefix_of_the_operators_takes_the_place_of_bearer() {
+    let from = [TokenFrom::PrefixedSubprotocol("auth.".to_owned())];
+    let find = |value| token(&from, &[(SEC_WEBSOCKET_PROTOCOL, value)], None);
+    for value in ["auth.a.b.c", "chat, auth.a.b.c", "auth, auth.a.b.c", "auth.a.b.c, bearer.x"] {
+        assert_eq!(find(value), some("a.b.c"), "{value}");
+    }
+    for none in ["auth", "auth.", "bearer.a.b.c", "Auth.a.b.c", "xauth.a"] {
+        assert_eq!(find(none), Ok(None), "{none}");
+    }
+    assert_eq!(find("auth.a, auth.b"), Err(Deny::TokenInvalid));
+}
+
+#[test]
+fn a_marker_is_no_token_also_where_it_begins_as_one() {
+    for value in
+        ["base64url.bearer.authorization.k8s.io, base64url.bearer.authorization.k8s.io.YS5iLmM", "bearer, bearer.a.b.c"]
+    {
+        assert_eq!(
+            token(&[TokenFrom::Subprotocol], &[(SEC_WEBSOCKET_PROTOCOL, value)], None),
+            some("a.b.c"),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn a_named_header_holds_the_token_alone_or_behind_bearer() {
+    let name = HeaderName::from_static("x-api-token");
+    let find = |values: &[&str]| {
+        let list: Vec<_> = values.iter().map(|value| (name.clone(), *value)).collect();
+        token(&[TokenFrom::NamedHeader(name.clone())], &list, None)
+    };
+    for value in ["a.b.c", " a.b.c ", "Bearer a.b.c", "bearer\ta.b.c"] {
+        assert_eq!(find(&[value]), some("a.b.c"), "{value}");
+    }
+    for none in [&[][..], &[""], &["Bearer"], &["bearer  "]] {
+        assert_eq!(find(none), Ok(None), "{none:?}");
+    }
+    assert_eq!(find(&["Basic YTpi"]), some("Basic YTpi"), "which is then judged, and refused");
+    assert_eq!(find(&["a", "a"]), Err(Deny::TokenInvalid));
+}
+
+#[test]
+fn a_header_alike_the_named_one_is_no_token_and_makes_it_ambiguous() {
+    let (name, alike) = (HeaderName::from_static("x-api-token"), HeaderName::from_static("x_api_token"));
+    let from = [TokenFrom::NamedHeader(name.clone())];
+    assert_eq!(token(&from, &[(alike.clone(), "a")], None), Ok(None));
+    assert_eq!(token(&from, &[(name, "a"), (alike, "a")], None), Err(Deny::TokenInvalid));
+}
+
+#[test]
 fn the_first_place_of_the_list_is_named_and_all_places_are_looked_at() {
     let from = [cookie(), TokenFrom::Header, query(), TokenFrom::Subprotocol];
     let list = [(AUTHORIZATION, "Bearer a"), (COOKIE, "tok=a"), (SEC_WEBSOCKET_PROTOCOL, "bearer.a")];
@@ -144,7 +195,10 @@ proptest! {
     #[test]
     fn any_request_at_all_gives_an_answer(bytes in proptest::collection::vec(32_u8..=126, 0..80), text in "\\PC{0,60}") {
         let value = HeaderValue::from_bytes(&bytes).unwrap();
-        let headers = [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].into_iter().map(|name| (name, value.clone())).collect();
-        let _ = find(&[TokenFrom::Header, cookie(), query(), TokenFrom::Subprotocol], &headers, Some(&text));
+        let named = HeaderName::from_static("x-api-token");
+        let names = [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL, named.clone()];
+        let headers = names.into_iter().map(|name| (name, value.clone())).collect();
+        let from = [TokenFrom::Header, TokenFrom::NamedHeader(named), cookie(), query(), TokenFrom::Subprotocol];
+        let _ = find(&from, &headers, Some(&text));
     }
 }

@@ -8,9 +8,16 @@ use crate::config::value::TokenFrom;
 use crate::policy::token::source::find;
 use crate::policy::token::strip::{remove_lookalikes, strip};
 
-fn everywhere() -> [TokenFrom; 4] {
+fn everywhere() -> [TokenFrom; 6] {
     let name = || "tok".to_owned();
-    [TokenFrom::Header, TokenFrom::Cookie(name()), TokenFrom::Query(name()), TokenFrom::Subprotocol]
+    [
+        TokenFrom::Header,
+        TokenFrom::Cookie(name()),
+        TokenFrom::Query(name()),
+        TokenFrom::Subprotocol,
+        TokenFrom::PrefixedSubprotocol("auth.".to_owned()),
+        TokenFrom::NamedHeader(HeaderName::from_static("x-api-token")),
+    ]
 }
 
 /// The values of `name` after a strip of `from`.
@@ -83,6 +90,26 @@ fn the_subprotocol_that_is_a_token_goes_and_the_others_stay() {
     assert_eq!(left(&["base64url.bearer.authorization.eA"]), [""; 0]);
     // A token that could not even be decoded is none to pass on either.
     assert_eq!(left(&["base64url.bearer.authorization.==", "chat"]), ["chat"]);
+    assert_eq!(left(&["auth.x, chat, bearer.x"]), ["chat"]);
+}
+
+#[test]
+fn a_marker_beside_its_token_goes_and_a_word_like_it_stays() {
+    let left = |values: &[&str]| left(&everywhere(), &SEC_WEBSOCKET_PROTOCOL, values);
+    assert_eq!(left(&["bearer, bearer.x"]), [""; 0]);
+    assert_eq!(left(&["bearer, chat, bearer.x"]), ["chat"]);
+    assert_eq!(left(&["auth", "chat, auth.x"]), ["chat"]);
+    assert_eq!(left(&["base64url.bearer.authorization.k8s.io, base64url.bearer.authorization.k8s.io.eA, v4"]), ["v4"]);
+    assert_eq!(left(&["bearer, chat"]), ["bearer, chat"]);
+    assert_eq!(left(&["auth, bearer.x"]), ["auth"]);
+}
+
+#[test]
+fn a_named_header_goes_with_all_that_a_backend_could_take_for_it() {
+    let name = HeaderName::from_static("x-api-token");
+    assert_eq!(left(&everywhere(), &name, &["t", "u"]), [""; 0]);
+    assert_eq!(left(&everywhere(), &HeaderName::from_static("x_api_token"), &["t"]), [""; 0]);
+    assert_eq!(left(&[TokenFrom::Header], &name, &["t"]), ["t"]);
 }
 
 #[test]
@@ -104,7 +131,7 @@ fn a_header_that_a_backend_could_take_for_the_gateways_is_removed() {
 proptest! {
     #[test]
     fn after_a_strip_no_token_is_found(
-        cookie in "[tok=; \"a]{0,20}", query in "[tok=&%746f]{0,20}", protocol in "(bearer\\.|tok|,| |x){0,6}", scheme in "(?i)bearer[ \t]?x?"
+        cookie in "[tok=; \"a]{0,20}", query in "[tok=&%746f]{0,20}", protocol in "(bearer\\.?|auth\\.?|tok|,| |x){0,6}", scheme in "(?i)bearer[ \t]?x?"
     ) {
         let mut headers = HeaderMap::new();
         for (name, value) in [(AUTHORIZATION, &scheme), (COOKIE, &cookie), (SEC_WEBSOCKET_PROTOCOL, &protocol)] {
