@@ -1,13 +1,20 @@
-//! The operator's listener: what the gateway counts, whether it is well, and who is connected.
+//! The operator's listener: what the gateway counts, whether it is well, who is connected, and who shall be no longer.
 //!
-//! It answers on the thread that is not traffic. It reads and never changes anything. What is answered is decided in
-//! `answer`; here are only sockets and their bounds.
+//! It answers on the thread that is not traffic. What is answered is decided in `answer` and below it; here are only
+//! sockets and their bounds.
 
 mod answer;
+mod connections;
+mod ending;
+mod guard;
+mod query;
+mod reply;
+mod revocations;
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +33,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
 use crate::gateway::Phase;
+use crate::policy::revocation::Revocations;
+use crate::revocation_file::RevocationFile;
+
+pub use guard::{AdminToken, Guard};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -48,18 +59,24 @@ pub struct AdminState {
     pub books: Arc<Books>,
     /// For `/readyz`: the error says why not, as `draining`.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Who may ask.
+    pub guard: Guard,
+    /// What an operator may add to and take from.
+    pub revocations: Arc<Revocations>,
+    /// Where they are kept.
+    pub file: Option<RevocationFile>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
 /// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
-    pages(listener, phase, Rc::new(move |peer, request| answer::answer(&state, peer, request))).await;
+    pages(listener, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request)))).await;
 }
 
 /// From the client's address and its request to the whole answer.
-pub type Answer = dyn Fn(IpAddr, &Request<Incoming>) -> Response<Full<Bytes>>;
+pub type Answer = dyn Fn(SocketAddr, Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
 
-/// The same for other pages: connections, times and heads are bounded, and `answer` must not wait.
+/// The same for other pages: connections, heads and the time that all takes together are bounded.
 pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, answer: Rc<Answer>) {
     let mut connections = JoinSet::new();
     let failing = Cell::new(false);
@@ -87,8 +104,8 @@ pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, ans
 
 async fn connection(socket: TcpStream, peer: SocketAddr, answer: Rc<Answer>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(peer.ip(), &request);
-        async move { Ok::<_, Infallible>(answer) }
+        let answer = answer(peer, request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

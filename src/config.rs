@@ -3,6 +3,7 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+mod assertion;
 mod certificate;
 pub mod file;
 mod parse;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use parse::parse;
 pub use problem::Problem;
@@ -47,6 +49,9 @@ pub struct Config {
     /// How tokens are checked, by a name that routes use.
     #[serde(default)]
     pub jwt: BTreeMap<String, Jwt>,
+    /// What the gateway signs for upstreams, by a name that routes use.
+    #[serde(default)]
+    pub assertion: BTreeMap<String, Assertion>,
     /// Rate limits that several routes share, by a name that routes use.
     #[serde(default)]
     pub zone: BTreeMap<String, Zone>,

@@ -23,7 +23,6 @@ use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
-use crate::policy::revocation::mark::Bearer;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -161,11 +160,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
-    // A revocation ends those who are listed: one that came since this handshake was judged did not see it.
-    let revoked = |bearer: &Bearer<'_>| shared.policy.revocations.check(bearer, books.clock.now().wall).is_some();
-    if entry.holder.bearing(revoked) {
-        entry.order(Deny::TokenRevoked);
-    }
+    shared.end_if_revoked(&entry);
     let active = worker.traffic[route.index].enter();
     let listener = shared.listeners[listener].name.clone();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);

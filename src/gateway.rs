@@ -3,6 +3,8 @@
 //! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
 //! more thread does what is no traffic: the admin's pages and the drain.
 
+mod sources;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -18,17 +20,26 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Guard};
 use crate::books::Books;
+use crate::deny::Deny;
 use crate::drain;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::{CapFill, Metrics, Sources, Traffic, ZoneFill};
+use crate::metrics::{Metrics, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
-use crate::session::live::Registry;
+use crate::revocation_file::RevocationFile;
+use crate::session::live::{Live, Registry};
+
+/// The operator's listener, before there is a thread for it.
+struct Desk {
+    socket: StdListener,
+    guard: Guard,
+    file: Option<RevocationFile>,
+}
 
 /// How far the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +89,15 @@ impl Shared {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Running
+    }
+
+    /// To be called of a session once it is listed, or has another token: a revocation ends those who are listed with its
+    /// token, and one that came since that token was judged did not see this session.
+    pub fn end_if_revoked(&self, live: &Live) {
+        let wall = self.books.clock.now().wall;
+        if live.holder.bearing(|bearer| self.policy.revocations.check(bearer, wall).is_some()) {
+            live.order(Deny::TokenRevoked);
+        }
     }
 
     /// Handshakes under way now.
@@ -143,7 +163,12 @@ impl Gateway {
     ///
     /// # Errors
     /// An address that can't be bound, named; a thread that can't be made.
-    pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        mut loaded: Loaded,
+        clock: Clock,
+        format: Format,
+        log: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
         let workers = loaded.workers();
         let mut sockets = Vec::new();
         for (index, listen) in loaded.listen.iter().enumerate() {
@@ -153,12 +178,21 @@ impl Gateway {
             Some(address) => Some(bind(address, 1).map_err(named("admin", address))?.remove(0)),
             None => None,
         };
+        let kept = match &loaded.revocation_file {
+            Some(path) => Some(RevocationFile::open(path.clone(), &loaded.policy.revocations, clock.now().wall)?),
+            None => None,
+        };
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
+        let token = loaded.admin_token.take();
         let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
+        let admin = admin.zip(admin_address).map(|(socket, address)| {
+            let guard = Guard::new(token, address.ip());
+            Desk { socket, guard, file: kept }
+        });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {
             gateway.stop();
@@ -170,7 +204,7 @@ impl Gateway {
         &mut self,
         mut sockets: Vec<Vec<StdListener>>,
         workers: usize,
-        admin: Option<StdListener>,
+        admin: Option<Desk>,
         drain_timeout: Duration,
     ) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
@@ -246,7 +280,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let sources = sources(&policy, &handshakes, loaded.handshakes_in_flight, &log);
+    let sources = sources::of(&policy, &clock, &handshakes, loaded.handshakes_in_flight, &log);
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -272,45 +306,6 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     }
 }
 
-/// What the metrics ask for at each scrape.
-fn sources(policy: &Arc<Policy>, handshakes: &Arc<Semaphore>, places: usize, log: &AccessLog) -> Sources {
-    let zones = {
-        let policy = policy.clone();
-        move || {
-            policy
-                .zones
-                .iter()
-                .map(|zone| ZoneFill {
-                    zone: zone.name().into(),
-                    entries: zone.len() as u64,
-                    capacity: zone.capacity() as u64,
-                    full: zone.full_count(),
-                })
-                .collect()
-        }
-    };
-    let caps = {
-        let policy = policy.clone();
-        move || {
-            let fill = |route, cap: &crate::policy::cap::Cap| CapFill {
-                route,
-                used: cap.used() as u64,
-                limit: Some(cap.limit() as u64),
-            };
-            let routes = policy.routes.iter();
-            let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
-            std::iter::once(fill(None, &policy.total)).chain(capped).collect()
-        }
-    };
-    let handshakes = handshakes.clone();
-    Sources {
-        zones: Box::new(zones),
-        caps: Box::new(caps),
-        in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
-        log_dropped: Box::new(log.dropped()),
-    }
-}
-
 /// A worker's life.
 fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
     let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
@@ -329,14 +324,20 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
 }
 
 /// The other thread's life: the admin's pages until the drain is over.
-fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>, drain_timeout: Duration) {
+fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
     runtime.block_on(async {
-        if let Some(socket) = admin {
+        if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let draining = shared.clone();
                     let ready = move || if draining.is_draining() { Err("draining".to_owned()) } else { Ok(()) };
-                    let state = AdminState { books: shared.books.clone(), ready: Box::new(ready) };
+                    let state = AdminState {
+                        books: shared.books.clone(),
+                        ready: Box::new(ready),
+                        guard,
+                        revocations: shared.policy.revocations.clone(),
+                        file,
+                    };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),

@@ -138,15 +138,22 @@ impl Handshake {
         let decision = shared.policy.admit(&ask, shared.books.clock.now());
         attempt.decided(&decision);
         self.warn_of(&decision);
-        let admission = decision.verdict?;
+        let mut admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
         self.wait_for_turn(&admission, &route).await?;
+        // Not before the wait, or it could be over when the upstream sees it.
+        let mut vouched = std::mem::take(&mut admission.vouched);
+        let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
+        signed.map_err(|error| {
+            tracing::error!(route = &*route.name, error, "an assertion can't be signed");
+            Denial::new(Deny::Internal, "an assertion can't be signed")
+        })?;
         let caller = Caller {
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
             secure: self.secure,
-            subject: decision.subject.as_deref(),
+            vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);

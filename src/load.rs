@@ -1,16 +1,19 @@
 //! From a file to all that a gateway needs to start: everything that can fail on the way fails here, all of it at once.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::admin::AdminToken;
 use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
 use crate::material::Material;
 use crate::policy::Policy;
+use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
+use crate::revocation_file;
 use crate::tls;
 
 /// A config that was read, checked and compiled.
@@ -23,6 +26,10 @@ pub struct Loaded {
     pub upstream_tls: Vec<Option<Arc<ClientConfig>>>,
     /// The operator's listener.
     pub admin: Option<SocketAddr>,
+    /// What it asks for.
+    pub admin_token: Option<AdminToken>,
+    /// Where the revocations are kept; those that stand there are in the policy already.
+    pub revocation_file: Option<PathBuf>,
     /// Threads, if the operator chose a number.
     pub workers: Option<usize>,
     /// Bound on handshakes under way.
@@ -81,16 +88,21 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let (material, mut problems) = Material::load(&config, base, env);
     let listen = listeners(&config, &material, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
+    let admin_token = admin_token(&material, &mut problems);
+    let (revocation_file, revoked) = revocations(&config, base, &mut problems);
     let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
+    compiled.policy.revocations.restore(revoked);
     let warnings = material.warnings.into_iter().chain(compiled.warnings).collect();
     Ok(Loaded {
         policy: compiled.policy,
         listen,
         upstream_tls,
         admin: config.admin.map(|admin| admin.address),
+        admin_token,
+        revocation_file,
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
@@ -100,6 +112,24 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         access_log: config.server.access_log,
         warnings: Report::warnings(name, text, warnings),
     })
+}
+
+/// What a good token is only its guard knows.
+fn admin_token(material: &Material, problems: &mut Vec<Problem>) -> Option<AdminToken> {
+    let token = AdminToken::new(material.admin_token.as_ref()?.0.clone());
+    token.map_err(|(wrong, help)| problems.push(Problem::new("admin.token", wrong).help(help))).ok()
+}
+
+/// The file of the revocations and what stands in it. One that can't be read stops the start: to go on without it would let
+/// in whom the operator had thrown out.
+fn revocations(config: &Config, base: &Path, problems: &mut Vec<Problem>) -> (Option<PathBuf>, Vec<Entry>) {
+    let Some(path) = config.revocation.file.as_ref().map(|file| base.join(file)) else { return (None, Vec::new()) };
+    let entries = revocation_file::read(&path).unwrap_or_else(|wrong| {
+        let help = "mend it, or move it away: then all that it revoked holds again";
+        problems.push(Problem::new("revocation.file", wrong).help(help));
+        Vec::new()
+    });
+    (Some(path), entries)
 }
 
 fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {

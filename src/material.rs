@@ -3,6 +3,7 @@
 //! Everything is read once, before anything is published, and all that can't be read is said at once. Whether a key is
 //! strong enough, or fits its certificate, is for those who use it.
 
+mod assertion;
 mod loader;
 pub mod option;
 
@@ -21,12 +22,17 @@ use loader::Loader;
 pub struct Material {
     /// The keys of each `[jwt.NAME]`. One that could not be read is missing, and a problem.
     pub jwt: BTreeMap<String, KeyMaterial>,
+    /// The key of each `[assertion.NAME]`: a secret, or a private key as PEM. One that could not be read is missing, and a
+    /// problem.
+    pub assertion: BTreeMap<String, KeyMaterial>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
     /// What each listener checks clients' certificates with, in the order of the file; `None` where none is asked for.
     pub clients: Vec<Option<ClientMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
+    /// `[admin] token`.
+    pub admin_token: Option<SecretBytes>,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
 }
@@ -41,6 +47,12 @@ impl Material {
             .jwt
             .iter()
             .filter_map(|(name, jwt)| Some((name.clone(), key_of_jwt(&mut loader, &format!("jwt.{name}"), jwt)?)))
+            .collect();
+        let assertions = config.assertion.iter();
+        let assertion = assertions
+            .filter_map(|(name, typed)| {
+                Some((name.clone(), assertion::key(&mut loader, &format!("assertion.{name}"), typed)?))
+            })
             .collect();
         let tls = config
             .listen
@@ -66,8 +78,19 @@ impl Material {
                 loader.certificates(&format!("route[{index}].upstream_ca"), path)
             })
             .collect();
+        let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let (problems, warnings) = loader.finish();
-        (Self { jwt, tls, clients, upstream_ca, warnings }, problems)
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, warnings }, problems)
+    }
+}
+
+/// The bytes of a secret. Never empty.
+pub struct SecretBytes(pub Vec<u8>);
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
     }
 }
 
@@ -76,7 +99,7 @@ impl Material {
 pub enum KeyMaterial {
     /// The bytes of a shared secret. Never empty.
     Secret(Vec<u8>),
-    /// One public key as PEM.
+    /// One key as PEM: a public one to check with, a private one to sign with.
     Pem(Vec<u8>),
     /// The text of a JSON Web Key Set.
     Jwks(String),

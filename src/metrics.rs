@@ -102,6 +102,11 @@ impl Metrics {
         self.counts.cap_warnings.up();
     }
 
+    /// Counts a change of the revocations that could not be written to their file.
+    pub fn revocation_file_failed(&self) {
+        self.counts.revocation_file_errors.up();
+    }
+
     /// Counts a connection that was accepted.
     pub fn accepted(&self, listener: usize) {
         self.listener(listener).accepted.up();

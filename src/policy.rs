@@ -4,6 +4,7 @@
 //! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
 //! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
 
+pub mod assertion;
 pub mod bucket;
 pub mod cap;
 pub mod certificate;
@@ -23,6 +24,7 @@ pub mod route;
 pub mod target;
 pub mod tell;
 pub mod token;
+pub mod upward;
 pub mod zone;
 
 use std::net::IpAddr;
@@ -42,6 +44,7 @@ use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
+use upward::Vouched;
 use zone::{DryRun, Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
@@ -120,6 +123,8 @@ pub struct Admission {
     pub certificate_ends: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
+    /// What the upstream is told of that.
+    pub vouched: Vouched,
     /// Which tokens may renew it.
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
@@ -192,12 +197,13 @@ impl Policy {
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
+        let vouched = identity::vouch(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let captures = found.captures.clone();
-        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, lineage, captures })
+        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

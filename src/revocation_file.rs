@@ -49,10 +49,12 @@ impl RevocationFile {
     /// Writes what was restored from it, which shows at the start whether it can be written at all.
     ///
     /// # Errors
-    /// It can't.
+    /// It can't, said of the key that names it.
     pub fn open(path: PathBuf, revocations: &Revocations, wall: u64) -> io::Result<Self> {
         let (generation, entries) = revocations.state(wall);
-        replace(&path, &record::write(entries))?;
+        replace(&path, &record::write(entries)).map_err(|error| {
+            io::Error::new(error.kind(), format!("revocation.file: `{}` can't be written: {error}", path.display()))
+        })?;
         Ok(Self { path, written: Arc::new(Mutex::new(generation)) })
     }
 

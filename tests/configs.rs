@@ -56,7 +56,7 @@ fn every_invalid_file_is_refused_in_the_words_beside_it() {
 
 #[test]
 fn every_file_whose_parts_do_not_fit_is_refused_in_the_words_beside_it() {
-    every_file_is_refused("tests/configs/unfit", 9, &|text, file| {
+    every_file_is_refused("tests/configs/unfit", 10, &|text, file| {
         assert_eq!(judge(text, file), Ok(()), "{file} is to be wrong only across its keys");
         compile(text, file)
     });

@@ -56,6 +56,7 @@ fn material() -> tempfile::TempDir {
         ("tls/chat.example.org.pem", pair.cert.pem()),
         ("tls/chat.example.org.key", pair.signing_key.serialize_pem()),
         ("keys/jwks.json", jwks.to_owned()),
+        ("keys/assertion.pem", pair.signing_key.serialize_pem()),
     ] {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -143,6 +144,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[server]`", "server"),
         ("`[[listen]]`", "listen"),
         ("`[jwt.NAME]`", "jwt"),
+        ("`[assertion.NAME]`", "assertion"),
         ("`[zone.NAME]`", "zone"),
         ("`[[route]]`", "route"),
         ("`[admin]`", "admin"),

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
@@ -12,35 +12,62 @@ use crate::deny::{Deny, Side};
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
+use crate::policy::revocation::Settings;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
-fn state() -> AdminState {
+mod writes;
+
+fn state() -> Arc<AdminState> {
+    state_with(None, HERE)
+}
+
+/// With this token, on a listener of this address.
+fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let clock = Clock::system();
     let metrics = Metrics::new(&["chat".into()], 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
     let (log, _) = AccessLog::new(Format::Off, std::io::sink());
     let books = Books { clock, metrics, log, sessions: Registry::new(1) };
-    AdminState { books: Arc::new(books), ready: Box::new(|| Ok(())) }
+    let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
+    let token = token.map(|token| AdminToken::new(token.into()).unwrap());
+    Arc::new(AdminState {
+        books: Arc::new(books),
+        ready: Box::new(|| Ok(())),
+        guard: Guard::new(token, address),
+        revocations: Arc::new(Revocations::new(settings)),
+        file: None,
+    })
 }
 
-fn get(target: &str) -> Request<()> {
-    Request::get(target).body(()).unwrap()
+fn get(target: &str) -> Request<Empty<Bytes>> {
+    Request::get(target).body(Empty::new()).unwrap()
 }
 
-fn status(state: &AdminState, peer: IpAddr, headers: &[(&str, &str)]) -> StatusCode {
+/// The answer to what can only be read, which is there at once.
+fn read(state: &Arc<AdminState>, peer: IpAddr, request: Request<Empty<Bytes>>) -> Response<Full<Bytes>> {
+    let mut answer = std::pin::pin!(answer(state.clone(), (peer, 50_000).into(), request));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(response) = Future::poll(answer.as_mut(), &mut context) else { panic!("not ready") };
+    response
+}
+
+fn status(state: &Arc<AdminState>, peer: IpAddr, headers: &[(&str, &str)]) -> StatusCode {
     let mut request = Request::get("/connections");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    answer(state, peer, &request.body(()).unwrap()).status()
+    read(state, peer, request.body(Empty::new()).unwrap()).status()
 }
 
 /// Status and body.
-fn page(state: &AdminState, target: &str) -> (u16, String) {
-    let response = answer(state, HERE, &get(target));
+fn page(state: &Arc<AdminState>, target: &str) -> (u16, String) {
+    body(read(state, HERE, get(target)))
+}
+
+fn body(response: Response<Full<Bytes>>) -> (u16, String) {
     let status = response.status().as_u16();
     let mut whole = std::pin::pin!(response.into_body().collect());
     // The body is whole in memory, so it is ready at once.
@@ -54,7 +81,7 @@ fn health_and_readiness_say_so_in_a_word() {
     let mut state = state();
     assert_eq!(page(&state, "/healthz"), (200, "ok".into()));
     assert_eq!(page(&state, "/readyz"), (200, "ready".into()));
-    state.ready = Box::new(|| Err("draining".into()));
+    Arc::get_mut(&mut state).unwrap().ready = Box::new(|| Err("draining".into()));
     assert_eq!(page(&state, "/readyz"), (503, "draining".into()));
     assert_eq!(page(&state, "/healthz").0, 200);
 }
@@ -65,7 +92,8 @@ fn only_get_and_head_of_known_pages_are_answered() {
     assert_eq!(page(&state, "/metricsx").0, 404);
     assert_eq!(page(&state, "/").0, 200);
     for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
-        let refused = answer(&state, HERE, &Request::builder().method(method).uri("/metrics").body(()).unwrap());
+        let request = Request::builder().method(method).uri("/metrics").body(Empty::new()).unwrap();
+        let refused = read(&state, HERE, request);
         assert_eq!(refused.status(), 405);
         assert_eq!(refused.headers()["allow"], "GET, HEAD");
     }
@@ -75,7 +103,7 @@ fn only_get_and_head_of_known_pages_are_answered() {
 fn every_answer_forbids_caches_and_guesses() {
     let state = state();
     for target in ["/", "/metrics", "/healthz", "/readyz", "/connections", "/connections?limit=x", "/nowhere"] {
-        let response = answer(&state, HERE, &get(target));
+        let response = read(&state, HERE, get(target));
         assert_eq!(response.headers()["cache-control"], "no-store", "{target}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{target}");
     }
@@ -85,9 +113,9 @@ fn every_answer_forbids_caches_and_guesses() {
 fn metrics_come_in_the_format_that_is_asked_for() {
     let state = state();
     state.books.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
-    let asked =
-        Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0").body(()).unwrap();
-    let content_type = |request| answer(&state, HERE, &request).headers()["content-type"].clone();
+    let asked = Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0");
+    let asked = asked.body(Empty::new()).unwrap();
+    let content_type = |request| read(&state, HERE, request).headers()["content-type"].clone();
     assert_eq!(content_type(asked), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert_eq!(content_type(get("/metrics")), "text/plain; version=0.0.4; charset=utf-8");
     let line = r#"wsgate_sessions_ended_total{route="chat",side="gateway",reason="token_expired"} 1"#;
@@ -167,7 +195,7 @@ fn served<T>(test: impl AsyncFnOnce(SocketAddr, watch::Sender<Phase>) -> T) -> T
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(Phase::Running);
-        let server = tokio::task::spawn_local(serve(listener, Arc::new(state()), stopped));
+        let server = tokio::task::spawn_local(serve(listener, state(), stopped));
         let result = test(address, stop).await;
         server.await.unwrap();
         result

@@ -33,10 +33,15 @@ fn describe(loaded: &Loaded, name: &str) -> String {
     }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
     match loaded.admin {
-        Some(address) => writeln!(text, "admin {address}: /metrics /healthz /readyz /connections"),
-        None => writeln!(text, "no [admin]: no metrics, no health checks"),
+        Some(address) => {
+            let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
+            let _ = writeln!(text, "admin {address}: /metrics /healthz /readyz /connections /revocations{token}");
+        }
+        None => text.push_str("no [admin]: no metrics, no health checks, no revocations\n"),
     }
-    .unwrap_or_default();
+    if loaded.policy.routes.iter().any(|route| route.token.is_some()) {
+        let _ = writeln!(text, "{}", revocations(loaded));
+    }
     text
 }
 
@@ -53,6 +58,17 @@ fn certificate(route: &Route) -> Option<String> {
         None => format!(", its {} the subject", route.certificate.part()),
     };
     Some(format!("client certificate {demand}{use_of}"))
+}
+
+fn revocations(loaded: &Loaded) -> String {
+    let list = &loaded.policy.revocations;
+    let most = list.capacity();
+    match &loaded.revocation_file {
+        Some(path) => format!("revocations: {} of at most {most} in {}", list.len(), path.display()),
+        None => {
+            format!("revocations: at most {most}, which a restart forgets: set `file` in [revocation] to keep them")
+        }
+    }
 }
 
 fn target(route: &Route) -> String {

@@ -10,6 +10,7 @@ mod page;
 mod setup;
 mod words;
 
+use std::future::ready;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -89,7 +90,7 @@ fn keep_house(page: page::Page, pages: StdListener, upstream: StdListener) -> io
                 tokio::task::spawn_local(echo::run(TcpListener::from_std(upstream)?));
                 let phase = page.phase();
                 let pages = TcpListener::from_std(pages)?;
-                admin::pages(pages, phase, Rc::new(move |_, request| page.answer(request))).await;
+                admin::pages(pages, phase, Rc::new(move |_, request| Box::pin(ready(page.answer(&request))))).await;
                 Ok(())
             })
         });

@@ -76,7 +76,7 @@ pub(super) fn of_secret_in_line(line: &str) -> Option<usize> {
 /// `secret`, what one types instead of it (`secrets`, `secert`, `jwt_secret`), and other words for the same.
 fn means_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "passw", "passphrase", "hmac"].iter().any(|word| key.contains(word))
+    ["secret", "passw", "passphrase", "hmac", "private"].iter().any(|word| key.contains(word))
         || strsim::normalized_damerau_levenshtein(&key, "secret") >= 0.6
 }
 
@@ -127,11 +127,12 @@ rate = "1r/s"
     #[test]
     fn what_may_be_a_secret_is_found_under_misspelt_keys_too() {
         let text = "[jwt.a]\nsecret = 'a1'\n[jwt.b]\nsecrets = ['a2', 3]\n[jwt.c]\nsecert = 4\nissuer = 'x'\n\
-                    [jwt.d]\nsecret = 'env:S'\n[jwt.secret]\nissuer = 'y'\n";
+                    [jwt.d]\nsecret = 'env:S'\n[jwt.secret]\nissuer = 'y'\n\
+                    [assertion.e]\nprivate_key = 'a5'\n[assertion.f]\nprivate_key = 'file:k'\n";
         let document = DeTable::parse(text).unwrap();
         let mut found: Vec<_> = of_secrets(document.get_ref()).into_iter().map(|span| &text[span]).collect();
         found.sort_unstable();
-        assert_eq!(found, ["'a1'", "'a2'", "3", "4"]);
+        assert_eq!(found, ["'a1'", "'a2'", "'a5'", "3", "4"]);
     }
 
     #[test]

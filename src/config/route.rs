@@ -1,5 +1,6 @@
 //! `[[route]]`: what is let through, and on which terms.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,6 +71,12 @@ pub struct Route {
     /// The header in which the upstream gets the token's `sub`. What a client sent under that name is removed.
     #[serde(default = "subject_header")]
     pub subject_header: String,
+    /// Claims of the token that the upstream gets as headers, each by its name or path: `{ email = "X-Auth-Email" }`. What a
+    /// client sent under these names is removed, on every route of this file.
+    #[serde(default)]
+    pub claim_headers: BTreeMap<String, String>,
+    /// The `[assertion.NAME]` that the upstream gets: a token of the gateway's own that says who asks.
+    pub assertion: Option<String>,
     /// The pages that may connect, as `https://app.example.com`, `https://*.example.com` or `null`; or `"any"`.
     pub origins: Option<Origins>,
     /// Whether clients without an Origin, which are no browsers, may connect although there is a list.

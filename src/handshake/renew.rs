@@ -134,7 +134,11 @@ fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Res
         return Err(Denial::new(Deny::TokenForbidden, "`require` does not hold for any of the sessions"));
     }
     let token = Token::from(&renewal.identity);
-    match allowed.iter().filter(|live| live.renew(token.clone(), renewal.expires)).count() {
+    let moved: Vec<_> = allowed.iter().filter(|live| live.renew(token.clone(), renewal.expires)).collect();
+    for live in &moved {
+        handshake.worker.shared.end_if_revoked(live);
+    }
+    match moved.len() {
         0 => Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end")),
         moved => Ok(moved),
     }

@@ -138,6 +138,8 @@ pub struct Sources {
     pub caps: Box<dyn Fn() -> Vec<CapFill> + Send + Sync>,
     /// Handshakes under way.
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Revocations that count now, and how many there may be.
+    pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -149,6 +151,7 @@ impl Default for Sources {
             zones: Box::new(Vec::new),
             caps: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
+            revocations: Box::new(|| (0, 0)),
             log_dropped: Box::new(|| 0),
         }
     }
@@ -168,6 +171,7 @@ pub(super) struct Counts {
     /// By worker, then by route.
     pub(super) traffic: Vec<Vec<Arc<Traffic>>>,
     pub(super) cap_warnings: Shared,
+    pub(super) revocation_file_errors: Shared,
     pub(super) sources: Sources,
     pub(super) started_wall_ms: u64,
 }
@@ -190,6 +194,7 @@ impl Counts {
                 .collect(),
             traffic: (0..workers).map(|_| of_worker()).collect(),
             cap_warnings: Shared::default(),
+            revocation_file_errors: Shared::default(),
             sources,
             started_wall_ms,
         }

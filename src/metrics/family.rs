@@ -135,6 +135,12 @@ families! {
         "Accepts that failed, as without file descriptors";
     SHED Counter "wsgate_handshakes_shed_total" ["listener"]
         "Connections closed at once since their address had too many handshakes under way";
+    REVOCATIONS Gauge "wsgate_revocations" []
+        "Revocations that count now";
+    REVOCATIONS_CAPACITY Gauge "wsgate_revocations_capacity" []
+        "Revocations that there may be at once";
+    REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
+        "Changes of the revocations that could not be written to their file";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     BUILD Info "wsgate_build_info" ["version"]

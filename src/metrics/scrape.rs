@@ -33,6 +33,7 @@ impl Collector for Scrape {
         traffic(counts, to)?;
         limits(counts, to)?;
         listeners(counts, to)?;
+        revocations(counts, to)?;
         itself(counts, to)
     }
 }
@@ -174,6 +175,13 @@ fn listeners(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         all.iter().try_for_each(|one| out.counter([&one.name], one.errors.get()))
     })?;
     family(to, &family::SHED, |out| all.iter().try_for_each(|one| out.counter([&one.name], one.shed.get())))
+}
+
+fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let (now, capacity) = (counts.sources.revocations)();
+    family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
+    family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
+    family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))
 }
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -17,6 +17,7 @@ fn metrics() -> Metrics {
             ]
         }),
         in_flight: Box::new(|| 4),
+        revocations: Box::new(|| (8, 9)),
         log_dropped: Box::new(|| 5),
     };
     let routes = ["chat".into(), "a\"b".into()];
@@ -133,7 +134,17 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
         (
             "gateway",
-            &["certificate_expired", "draining", "idle_timeout", "internal", "message_rate", "token_expired"][..],
+            &[
+                "certificate_expired",
+                "draining",
+                "idle_timeout",
+                "internal",
+                "kicked",
+                "lifetime_over",
+                "message_rate",
+                "token_expired",
+                "token_revoked",
+            ][..],
         ),
         ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
     ];
@@ -229,6 +240,8 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_cap_warnings_total", 1.0),
         ("wsgate_handshakes_in_flight", 4.0),
         ("wsgate_access_log_dropped_total", 5.0),
+        ("wsgate_revocations", 8.0),
+        ("wsgate_revocations_capacity", 9.0),
         (r#"wsgate_limit_dry_run_total{route="a\"b",limit="handshakes"}"#, 1.0),
         ("wsgate_start_time_seconds", 1_700_000_000.5),
     ] {

@@ -7,11 +7,15 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::Policy;
+use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
 use super::revocation::Revocations;
@@ -36,11 +40,15 @@ struct Named {
     /// With the status of a refusal.
     verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
     zones: BTreeMap<String, Arc<Zone>>,
+    assertions: BTreeMap<String, Arc<Assertion>>,
+    /// Every header in which a route tells who asks.
+    ours: Arc<[HeaderName]>,
     /// The names in the file, also of what is wrong in itself.
     typed_jwt: Vec<String>,
     typed_zones: Vec<String>,
     /// Whether a listener has a `client_ca`.
     asks_for_certificates: bool,
+    typed_assertions: Vec<String>,
 }
 
 /// What was found so far.
@@ -78,9 +86,12 @@ impl Policy {
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
             zones: sections::zones(config, &mut found),
+            assertions: upward::assertions(config, material, &mut found),
+            ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),
             asks_for_certificates: certificates::are_asked_for(config),
+            typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);

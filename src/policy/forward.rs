@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::request::connection_tokens;
 use super::route::Route;
 use super::token::{strip, subprotocol};
+use super::upward::Vouched;
 
 /// Headers of one connection (RFC 9110 s7.6.1), and of a body, which a handshake has not.
 const HOP_BY_HOP: [&str; 10] = [
@@ -34,8 +35,8 @@ pub struct Caller<'a> {
     pub trusted: bool,
     /// Whether it came over TLS.
     pub secure: bool,
-    /// Whose token it was.
-    pub subject: Option<&'a str>,
+    /// Who it is, as the upstream is to see it.
+    pub vouched: &'a Vouched,
 }
 
 /// The headers and the target of the upstream's handshake, from the client's.
@@ -49,10 +50,7 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
         Some(rule) => target = strip::strip(&rule.from, &mut headers, path_and_query),
         None => {}
     }
-    strip::remove_lookalikes(&mut headers, &route.subject_header);
-    if let Some(subject) = caller.subject.and_then(|subject| HeaderValue::try_from(escape(subject)).ok()) {
-        headers.insert(route.subject_header.clone(), subject);
-    }
+    route.upward.set(&mut headers, caller.vouched);
     set_forwarded(&mut headers, client.get(header::HOST), caller);
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());
@@ -182,20 +180,6 @@ pub(crate) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|e| !e.is_empty())
-}
-
-/// A subject as it may stand in a header: whatever is not printable ASCII, and `%` itself, percent-encoded, so that no two
-/// subjects look alike to the upstream.
-fn escape(subject: &str) -> String {
-    let mut escaped = String::with_capacity(subject.len());
-    for byte in subject.bytes() {
-        if (0x21..0x7f).contains(&byte) && byte != b'%' {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

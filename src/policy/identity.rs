@@ -12,6 +12,7 @@ use super::revocation::Revocations;
 use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
+use super::upward::Vouched;
 use super::{Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
@@ -112,6 +113,15 @@ pub fn check_revoked(
     };
     let revoked = revocations.check(&identity.bearer(), now.wall);
     revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
+}
+
+/// What the upstream is told of who asks.
+///
+/// # Errors
+/// `token_invalid`, when a claim can't go up.
+pub fn vouch(route: &Route, identity: &Identity) -> Result<Vouched, Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    route.upward.vouch(identity).map_err(|why| refuse(status, Deny::TokenInvalid, why))
 }
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good

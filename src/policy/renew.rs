@@ -106,7 +106,8 @@ impl Policy {
             }
             None => body,
         };
-        let identity = identity::verify(rule, token, ask.certificate, now)?;
+        let mut identity = identity::verify(rule, token, ask.certificate, now)?;
+        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let lineage = self.lineage(&identity).ok_or(bad(StatusCode::BAD_REQUEST, "its token has no sub"))?;
         // A token that is bound to a certificate is good for no longer than that.
         let ends = [identity.expires, identity.certificate_ends].into_iter().flatten().min();

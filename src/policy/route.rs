@@ -5,8 +5,6 @@ pub mod matcher;
 
 use std::sync::Arc;
 
-use http::HeaderName;
-
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
 use super::certificate;
@@ -16,6 +14,7 @@ use super::renew::Renew;
 use super::require::Require;
 use super::target::Target;
 use super::token::Verifier;
+use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
 use crate::config::{DenyBy, OnExcess};
@@ -46,9 +45,8 @@ pub struct Route {
     pub renew: Option<Renew>,
     /// What the token has to claim.
     pub require: Require,
-    /// The header in which the upstream gets the subject. A client's own is removed, on a route without a token too: a
-    /// backend that believes it may stand behind both.
-    pub subject_header: HeaderName,
+    /// What the upstream is told of who asks.
+    pub upward: Upward,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
     /// How a refusal is told.

@@ -66,7 +66,7 @@ fn a_file_that_is_no_whole_list_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.json");
     for (text, said) in
-        [(&b""[..], "line 1 column 1"), (b"{\"version\":1,\"revocations\":[", "line 1 column 29"), (b"\xff", "UTF-8")]
+        [(&b""[..], "line 1 column 1"), (b"{\"version\":1,\"revocations\":[", "line 1 column 28"), (b"\xff", "UTF-8")]
     {
         fs::write(&path, text).unwrap();
         let error = read(&path).unwrap_err();

@@ -9,9 +9,9 @@ import pytest
 pytest.register_assert_rewrite("parts")
 
 from parts.child import Child, wait_until  # noqa: E402
-from parts.pages import chromium  # noqa: E402
+from parts.pages import Held, chromium, serving  # noqa: E402
 from parts.tls import Authority  # noqa: E402
-from parts.tokens import Keys  # noqa: E402
+from parts.tokens import Keys, by_pyjwt, claims  # noqa: E402
 from parts.upstreams import Chat  # noqa: E402
 
 # Every process that a test starts inherits it, so that one that was forgotten is found.
@@ -57,6 +57,12 @@ def chat():
         yield chat
 
 
+@pytest.fixture(scope="session")
+def site():
+    with serving() as port:
+        yield port
+
+
 @pytest.fixture(scope="module")
 def browser():
     # For one file only: while it lives, its event loop is the thread's, and other tests want one of their own.
@@ -69,3 +75,14 @@ def page(browser):
     """A page with a memory of its own."""
     with browser.new_context() as context:
         yield context.new_page()
+
+
+@pytest.fixture
+def act(page, site):
+    """Calls a function of `page/session.html`, which holds one socket."""
+    return Held(page, site).act
+
+
+@pytest.fixture
+def token(keys):
+    return lambda **said: by_pyjwt(keys, "HS256", claims(**said))

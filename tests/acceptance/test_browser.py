@@ -1,32 +1,12 @@
 """A browser, which nobody can talk into a header or out of its Origin, opens sockets from pages."""
 
-import functools
-import http.server
 import json
-import pathlib
-import threading
 import time
 
 import pytest
 
 from parts.gateway import Gateway
 from parts.tokens import SECRET, by_pyjwt, claims
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def site():
-    """The port of a site with one page; 127.0.0.1 and localhost are two Origins of it."""
-    folder = pathlib.Path(__file__).parent / "page"
-    handler = functools.partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, chat, authority, site):

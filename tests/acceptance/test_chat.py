@@ -8,7 +8,7 @@ import pytest
 from parts.child import PATIENCE
 from parts.client import close_of, open_chat, refusal
 from parts.gateway import Gateway
-from parts.tokens import SECRET, by_pyjwt, claims
+from parts.tokens import SECRET
 
 CONFIG = """
 [[listen]]
@@ -43,11 +43,6 @@ def gateway(tmp_path_factory, chat):
     config = CONFIG.format(chat=chat.url)
     with Gateway(tmp_path_factory.mktemp("chat"), config, env={"JWT_SECRET": SECRET}) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def token(keys):
-    return lambda **said: by_pyjwt(keys, "HS256", claims(**said))
 
 
 def receive(connection):

@@ -10,6 +10,8 @@ mod handshake;
 mod upstream;
 // What is said to the upstream of the client.
 mod headers;
+// What the upstream is told of who asks.
+mod upward;
 // Who may open a session.
 mod admission;
 // What a token must claim, and of which issuer it may be.

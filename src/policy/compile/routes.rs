@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, certificates, nearest, token_from};
+use super::{Findings, Named, certificates, nearest, token_from, upward};
 use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
@@ -72,7 +72,7 @@ fn one(
     let token = token(typed, at, named, found);
     let renew = super::renew::of_route(typed, token.as_ref(), at, found);
     let require = require(typed, matchers, at, found);
-    let subject_header = subject_header(typed, at, found);
+    let upward = upward::route(typed, at, named, found);
     let origins = origins(typed, at, found);
     let handshakes = handshakes(typed, name, at, named, found);
     let caps = caps(typed, at, found);
@@ -93,7 +93,7 @@ fn one(
         token,
         renew,
         require,
-        subject_header: subject_header?,
+        upward: upward?,
         origins,
         deny: typed.deny,
         handshakes,
@@ -149,7 +149,7 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
     let names = typed.jwt.as_ref()?;
-    token_from::check(typed, at, found);
+    token_from::check(typed, at, &named.ours, found);
     let (verifiers, status) = verifiers(names, at, named, found)?;
     Some(TokenRule {
         verifiers,
@@ -209,50 +209,6 @@ fn require(typed: &config::Route, matchers: &[(Matcher, &str)], at: &str, found:
         }
         Require::default()
     })
-}
-
-fn subject_header(typed: &config::Route, at: &str, found: &mut Findings) -> Option<HeaderName> {
-    let at = format!("{at}.subject_header");
-    let Ok(name) = HeaderName::try_from(typed.subject_header.as_str()) else {
-        let message = format!("`{}` is no header name", typed.subject_header);
-        found.wrong(at, message, "letters, digits and `-`, as X-Auth-Subject");
-        return None;
-    };
-    if is_reserved(&name) {
-        found.wrong(at, format!("`{name}` means something else already"), "a name of your own, as X-Auth-Subject");
-    }
-    Some(name)
-}
-
-/// Headers of HTTP, of the WebSocket handshake, those that browsers fill themselves, and those that the gateway sets,
-/// in whatever way a backend would spell them.
-pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    const NAMES: [&str; 20] = [
-        "host",
-        "connection",
-        "upgrade",
-        "origin",
-        "authorization",
-        "cookie",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "keep-alive",
-        "expect",
-        "via",
-        "accept",
-        "user-agent",
-        "referer",
-        "cache-control",
-        "pragma",
-        "date",
-    ];
-    let is_about_client = crate::policy::forward::is_about_client(name);
-    let name = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let is_of_a_kind = ["sec-", "proxy-", "accept-"].iter().any(|kind| name.starts_with(kind));
-    is_about_client || is_of_a_kind || NAMES.contains(&name.as_str())
 }
 
 fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Origins> {

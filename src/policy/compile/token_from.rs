@@ -1,20 +1,23 @@
 //! `token_from` of a route: places that are somebody else's, and places that can't be told from each other.
 
+use http::HeaderName;
+
 use super::Findings;
-use super::routes::is_reserved;
+use super::upward::is_reserved;
 use crate::config;
 use crate::config::value::TokenFrom;
 use crate::policy::token::{strip, subprotocol};
 
-/// Tells what is wrong with the places in which a route looks for its token.
-pub(super) fn check(typed: &config::Route, at: &str, found: &mut Findings) {
+/// Tells what is wrong with the places in which a route looks for its token; `ours` are the headers in which upstreams
+/// read who asks.
+pub(super) fn check(typed: &config::Route, at: &str, ours: &[HeaderName], found: &mut Findings) {
     if typed.token_from.is_empty() {
         let help =
             "\"header\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"subprotocol\" or \"subprotocol:PREFIX\"";
         found.wrong(format!("{at}.token_from"), "the list is empty", help);
     }
     for (index, place) in typed.token_from.iter().enumerate() {
-        check_header(typed, place, &format!("{at}.token_from[{index}]"), found);
+        check_header(place, &format!("{at}.token_from[{index}]"), ours, found);
     }
     check_prefixes(typed, at, found);
     let from_cookie = typed.token_from.iter().any(|from| matches!(from, TokenFrom::Cookie(_)));
@@ -29,20 +32,15 @@ pub(super) fn check(typed: &config::Route, at: &str, found: &mut Findings) {
 }
 
 /// What is taken out of a request on its way up must not be what the upstream, or the handshake, needs.
-fn check_header(typed: &config::Route, place: &TokenFrom, at: &str, found: &mut Findings) {
+fn check_header(place: &TokenFrom, at: &str, ours: &[HeaderName], found: &mut Findings) {
     let TokenFrom::NamedHeader(name) = place else { return };
     if *name == http::header::AUTHORIZATION {
         found.wrong(at, "`Authorization` has a place of its own", "\"header\": the scheme Bearer, and the token");
     } else if is_reserved(name) {
         found.wrong(at, format!("`{name}` means something else already"), "a name of your own, as X-Api-Token");
-    } else if http::HeaderName::try_from(typed.subject_header.as_str())
-        .is_ok_and(|subject| strip::is_alike(&subject, name))
-    {
-        found.wrong(
-            at,
-            format!("`{name}` is where the upstream reads the subject"),
-            "another name than `subject_header`",
-        );
+    } else if ours.iter().any(|told| strip::is_alike(told, name)) {
+        let help = "another name than those of `subject_header`, `claim_headers` and assertions";
+        found.wrong(at, format!("`{name}` is where an upstream reads who asks"), help);
     }
 }
 

@@ -1,11 +1,19 @@
-//! Signing a token, for `wsgate token` and the demo. The gateway itself never signs one.
+//! Signing a token: an assertion for an upstream, and one to try out with `wsgate token` and the demo.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value};
 
 use super::{keys, pem};
 use crate::config::value::Algorithm;
+
+/// Whether `algorithm` signs with a shared secret, and not with a private key.
+#[must_use]
+pub fn is_shared(algorithm: Algorithm) -> bool {
+    keys::least_secret(algorithm).is_some()
+}
 
 /// The key that signs with `algorithm`: a secret's bytes for HS256, HS384 and HS512, a private key in PEM for the others.
 ///
@@ -15,6 +23,10 @@ pub fn encoding_key(algorithm: Algorithm, material: &[u8]) -> Result<EncodingKey
     let key = match keys::least_secret(algorithm) {
         Some(least) if material.len() < least => {
             return Err(format!("the secret has {} bytes, and {algorithm:?} wants at least {least}", material.len()));
+        }
+        // Its public half would be all that it takes to sign.
+        Some(_) if pem::labels(material).next().is_some() => {
+            return Err("the secret is a PEM file, not a secret".to_owned());
         }
         Some(_) => EncodingKey::from_secret(material),
         None => private_key(algorithm, material)?,
@@ -36,10 +48,17 @@ pub fn mint(
     kid: Option<&str>,
     claims: &Map<String, Value>,
 ) -> Result<String, String> {
-    let mut header = Header::new(keys::library(algorithm));
-    header.kid = kid.map(str::to_owned);
-    jsonwebtoken::encode(&header, claims, key)
-        .map_err(|error| format!("no token could be signed with {algorithm:?}: {error}"))
+    let failed = |error: String| format!("no token could be signed with {algorithm:?}: {error}");
+    let mut header = Map::from_iter([("typ".into(), "JWT".into()), ("alg".into(), format!("{algorithm:?}").into())]);
+    header.extend(kid.map(|kid| ("kid".to_owned(), kid.into())));
+    let part = |object: &Map<String, Value>| serde_json::to_string(object).map(|json| URL_SAFE_NO_PAD.encode(json));
+    let (header, claims) = (part(&header), part(claims));
+    let message =
+        format!("{}.{}", header.map_err(|e| failed(e.to_string()))?, claims.map_err(|e| failed(e.to_string()))?);
+    // The provider is named, since the library's own choice by Cargo feature panics where a dependency turns on a second one.
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&keys::library(algorithm), key);
+    let signature = signer.map_err(|error| failed(error.to_string()))?.try_sign(message.as_bytes());
+    Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.map_err(|error| failed(error.to_string()))?)))
 }
 
 fn private_key(algorithm: Algorithm, material: &[u8]) -> Result<EncodingKey, String> {

@@ -16,16 +16,21 @@ ENDS = ("wsgate_handshakes_total", "wsgate_sessions_ended_total")
 
 
 class Gateway(Child):
-    """Started on ports that the system chooses: `address = "127.0.0.1:0"` for each listener in the config's text."""
+    """Started on ports that the system chooses: `address = "127.0.0.1:0"` for each listener in the config's text. It is
+    waited for until it is ready, or, if it can't be as yet, until it listens. An `ADMIN_TOKEN` in `env` is what its admin
+    listener asks for."""
 
-    def __init__(self, folder, config, env=None):
+    def __init__(self, folder, config, env=None, ready=True):
         self.file = folder / "gateway.toml"
-        self.file.write_text(config + '\n[admin]\naddress = "127.0.0.1:0"\n')
+        self.bearer = (env or {}).get("ADMIN_TOKEN")
+        token = 'token = "env:ADMIN_TOKEN"\n' if self.bearer else ""
+        self.file.write_text(f'{config}\n[admin]\naddress = "127.0.0.1:0"\n{token}')
         super().__init__(BINARY, "run", "--config", self.file, env=env)
         said = [self._said("listening", nth) for nth in range(config.count("[[listen]]"))]
         self.ports = [int(line["address"].rpartition(":")[2]) for line in said]
         self.admin = "http://" + self._said("admin")["address"]
-        wait_until("the gateway is ready", self.is_ready)
+        if ready:
+            wait_until("the gateway is ready", self.is_ready)
 
     def _said(self, message, nth=0):
         seen = []
@@ -44,6 +49,8 @@ class Gateway(Child):
     def page(self, path, accept="text/plain"):
         """Status and text of one of the admin listener's pages."""
         request = urllib.request.Request(self.admin + path, headers={"Accept": accept})
+        if self.bearer:
+            request.add_header("Authorization", f"Bearer {self.bearer}")
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.read().decode()

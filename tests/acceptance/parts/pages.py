@@ -1,7 +1,11 @@
-"""Headless Chromium, as Debian ships it."""
+"""Headless Chromium, as Debian ships it, and a site with the pages that it visits."""
 
 import contextlib
+import functools
+import http.server
+import pathlib
 import shutil
+import threading
 
 import playwright.sync_api
 
@@ -32,3 +36,31 @@ def chromium():
             yield browser
         finally:
             browser.close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serving():
+    """The port of a site with the pages; 127.0.0.1 and localhost are two Origins of it."""
+    folder = pathlib.Path(__file__).resolve().parent.parent / "page"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+class Held:
+    """The page that holds one socket: `act` calls a function of its script, on the page that `host` serves."""
+
+    def __init__(self, page, site):
+        self._page, self._site = page, site
+
+    def act(self, name, *arguments, host="127.0.0.1"):
+        where = f"http://{host}:{self._site}/session.html"
+        if self._page.url != where:
+            self._page.goto(where)
+        return self._page.evaluate(f"(arguments) => {name}(...arguments)", list(arguments))

@@ -32,6 +32,11 @@ class Authority:
 
     def issue(self, name, *more):
         """The lines of TOML for a certificate that is made out to `name` and to the further names or addresses."""
+        certificate, key = self.files(name, *more)
+        return f'certificate = "{certificate}"\nkey = "{key}"\n'
+
+    def files(self, name, *more):
+        """The same as the two files: certificate and key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(name)]
         for one in more:
@@ -44,4 +49,4 @@ class Authority:
         (self.folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         (self.folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
-        return f'certificate = "{self.folder}/{name}.pem"\nkey = "{self.folder}/{name}.key"\n'
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"

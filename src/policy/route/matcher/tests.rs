@@ -158,14 +158,13 @@ fn what_is_no_host_or_path_is_refused() {
 
 /// `a`, `b` or `{name}`, so that places and paths meet often.
 fn any_path() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop_oneof![Just("a".to_owned()), Just("b".into()), Just("{}".into())], 0..4).prop_map(
-        |all| {
+    prop::collection::vec(prop_oneof![3 => Just("a".to_owned()), 1 => Just("b".into()), 3 => Just("{}".into())], 0..4)
+        .prop_map(|all| {
             let name =
                 |(at, piece): (usize, &String)| if piece == "{}" { format!("/{{n{at}}}") } else { format!("/{piece}") };
             let path: String = all.iter().enumerate().map(name).collect();
             if path.is_empty() { "/".to_owned() } else { path }
-        },
-    )
+        })
 }
 
 fn any_place() -> impl Strategy<Value = Matcher> {
@@ -177,7 +176,7 @@ proptest! {
     /// Else the order of the file would decide which of two takes a request.
     #[test]
     fn of_two_places_that_take_one_request_one_comes_first(
-        one in any_place(), other in any_place(), path in "(/[ab]){1,3}", host in "(a\\.)?a\\.x"
+        one in any_place(), other in any_place(), path in "(/a){1,3}", host in "(a\\.)?a\\.x"
     ) {
         let both = one.matches(&host, &path).is_some() && other.matches(&host, &path).is_some();
         if both && one.place != other.place {

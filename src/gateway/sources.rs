@@ -1,0 +1,63 @@
+//! What the metrics ask a gateway for at each scrape: counts that something else keeps.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::access_log::AccessLog;
+use crate::metrics::{CapFill, Sources, ZoneFill};
+use crate::now::Clock;
+use crate::policy::Policy;
+
+/// What the metrics ask for at each scrape.
+pub(super) fn of(
+    policy: &Arc<Policy>,
+    clock: &Clock,
+    handshakes: &Arc<Semaphore>,
+    places: usize,
+    log: &AccessLog,
+) -> Sources {
+    let zones = {
+        let policy = policy.clone();
+        move || {
+            policy
+                .zones
+                .iter()
+                .map(|zone| ZoneFill {
+                    zone: zone.name().into(),
+                    entries: zone.len() as u64,
+                    capacity: zone.capacity() as u64,
+                    full: zone.full_count(),
+                })
+                .collect()
+        }
+    };
+    let caps = {
+        let policy = policy.clone();
+        move || {
+            let fill = |route, cap: &crate::policy::cap::Cap| CapFill {
+                route,
+                used: cap.used() as u64,
+                limit: Some(cap.limit() as u64),
+            };
+            let routes = policy.routes.iter();
+            let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
+            std::iter::once(fill(None, &policy.total)).chain(capped).collect()
+        }
+    };
+    let handshakes = handshakes.clone();
+    let revocations = {
+        let (policy, clock) = (policy.clone(), clock.clone());
+        move || {
+            let revocations = &policy.revocations;
+            (revocations.entries(0, clock.now().wall).1 as u64, revocations.capacity() as u64)
+        }
+    };
+    Sources {
+        zones: Box::new(zones),
+        caps: Box::new(caps),
+        in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
+        revocations: Box::new(revocations),
+        log_dropped: Box::new(log.dropped()),
+    }
+}
