@@ -34,7 +34,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{Connections, DenyBy, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
 pub use schema::schema;
-use value::{Algorithm, OneOrMany, Rate, Secret, Size, Source};
+use value::{Algorithm, KeySet, OneOrMany, Rate, Secret, Size, Source, Url};
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -194,7 +194,7 @@ pub struct CertificatePair {
     pub key: PathBuf,
 }
 
-/// `[jwt.NAME]`: exactly one of `secret`, `public_key` and `jwks`.
+/// `[jwt.NAME]`: exactly one of `secret`, `public_key`, `jwks` and `issuer_url`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
@@ -204,9 +204,25 @@ pub struct Jwt {
     pub secret: Option<Secret>,
     /// One public key as PEM: `file:PATH`, `env:NAME` or a path.
     pub public_key: Option<Source>,
-    /// A JSON Web Key Set: `file:PATH` or a path.
-    pub jwks: Option<Source>,
-    /// The `iss` that a token must have: one, or any of a list.
+    /// A JSON Web Key Set: an `https://` URL, `file:PATH` or a path.
+    pub jwks: Option<KeySet>,
+    /// An OpenID Connect issuer, whose key set is found by its discovery document. Its tokens' `iss` must be exactly this.
+    pub issuer_url: Option<Url>,
+    /// How often a key set is fetched from its URL where its `Cache-Control` and `Expires` do not say. 30s to 24h.
+    #[serde(default = "five_minutes", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_refresh: Duration,
+    /// How long the last good key set is used while no new one can be fetched. At least `jwks_refresh`, and 1m.
+    #[serde(default = "one_day", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_max_stale: Duration,
+    /// How long after a token of an unknown `kid` had the key set fetched the next one may. 1s to 1h.
+    #[serde(default = "thirty_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub jwks_cooldown: Duration,
+    /// PEM file of the authorities that may sign the key server's certificate. Default: the system's.
+    pub jwks_ca: Option<PathBuf>,
+    /// The `iss` that a token must have: one, or any of a list. Default: `issuer_url`.
     pub issuer: Option<OneOrMany>,
     /// The `aud` of which a token must have one.
     pub audience: Option<OneOrMany>,
@@ -271,6 +287,18 @@ fn five_seconds() -> Duration {
 
 fn ten_seconds() -> Duration {
     Duration::from_secs(10)
+}
+
+fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn one_day() -> Duration {
+    Duration::from_secs(86_400)
 }
 
 fn eight_kib() -> Size {

@@ -151,6 +151,7 @@ reasons! {
     TokenExpired      "token_expired"      403 4001 Client   "the token's lifetime is over";
     TokenForbidden    "token_forbidden"    403 4003 Client   "the token's claims do not allow this route";
     TokenRevoked      "token_revoked"      403 4001 Operator "the token was revoked";
+    KeysUnavailable   "keys_unavailable"   503 1013 Gateway  "the keys that tokens are checked with could not be fetched";
     HandshakeRate     "handshake_rate"     429 4029 Limit    "too many handshakes from this address";
     IpCap             "ip_cap"             429 4029 Limit    "too many connections from this address";
     SubjectCap        "subject_cap"        429 4029 Limit    "too many connections of this subject";

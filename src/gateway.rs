@@ -24,6 +24,7 @@ use crate::admin::{self, AdminState, Guard};
 use crate::books::Books;
 use crate::deny::Deny;
 use crate::drain;
+use crate::keyset::Keysets;
 use crate::listener;
 use crate::load::Loaded;
 use crate::metrics::{Metrics, Traffic};
@@ -72,6 +73,8 @@ pub struct Shared {
     pub listeners: Vec<Listening>,
     /// By route.
     pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// The key sets that are fetched.
+    pub keysets: Arc<Keysets>,
     /// Places for handshakes under way.
     pub handshakes: Arc<Semaphore>,
     /// How many places there are.
@@ -280,7 +283,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let sources = sources::of(&policy, &clock, &handshakes, loaded.handshakes_in_flight, &log);
+    let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
+    let sources = sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log);
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -297,6 +301,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
             sessions: Registry::new(workers),
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+        keysets,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
@@ -323,17 +328,19 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
     });
 }
 
-/// The other thread's life: the admin's pages until the drain is over.
+/// The other thread's life: the admin's pages and the key sets until the drain is over.
 fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
     runtime.block_on(async {
+        for task in shared.keysets.tasks(&shared.books.clock) {
+            tokio::task::spawn_local(task);
+        }
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let draining = shared.clone();
-                    let ready = move || if draining.is_draining() { Err("draining".to_owned()) } else { Ok(()) };
+                    let looked_at = shared.clone();
                     let state = AdminState {
                         books: shared.books.clone(),
-                        ready: Box::new(ready),
+                        ready: Box::new(move || is_ready(&looked_at)),
                         guard,
                         revocations: shared.policy.revocations.clone(),
                         file,
@@ -351,6 +358,15 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
         }
         shared.phase.send_replace(Phase::Stopped);
     });
+}
+
+/// Whether new sessions are taken, of every issuer; if not, why.
+fn is_ready(shared: &Shared) -> Result<(), String> {
+    if shared.is_draining() {
+        return Err("draining".to_owned());
+    }
+    let missing = shared.keysets.missing(&shared.books.clock);
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
 /// One socket for each worker on one address: the kernel spreads the clients among them.

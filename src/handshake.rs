@@ -3,6 +3,7 @@
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
 pub mod record;
+mod refetch;
 mod renew;
 pub mod told;
 
@@ -135,7 +136,7 @@ impl Handshake {
         let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
         let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
-        let decision = shared.policy.admit(&ask, shared.books.clock.now());
+        let decision = refetch::admit(shared, &ask).await;
         attempt.decided(&decision);
         self.warn_of(&decision);
         let mut admission = decision.verdict?;
@@ -206,7 +207,7 @@ impl Handshake {
 }
 
 const fn draining() -> Denial {
-    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping" }
+    Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping", behind: None }
 }
 
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.

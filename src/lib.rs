@@ -13,6 +13,7 @@ pub mod policy;
 
 pub mod access_log;
 pub mod books;
+pub mod keyset;
 pub mod metrics;
 pub mod revocation_file;
 pub mod session;

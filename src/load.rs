@@ -1,5 +1,6 @@
 //! From a file to all that a gateway needs to start: everything that can fail on the way fails here, all of it at once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::admin::AdminToken;
+use crate::config::value::KeySet;
 use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
-use crate::material::Material;
+use crate::material::{KeyMaterial, Material};
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
@@ -24,6 +26,8 @@ pub struct Loaded {
     pub listen: Vec<Listen>,
     /// TLS to the upstreams, by route.
     pub upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// TLS to the servers that publish key sets, by the name of the `[jwt.NAME]`.
+    pub keyset_tls: BTreeMap<String, Arc<ClientConfig>>,
     /// The operator's listener.
     pub admin: Option<SocketAddr>,
     /// What it asks for.
@@ -90,6 +94,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
     let (revocation_file, revoked) = revocations(&config, base, &mut problems);
+    let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
@@ -100,6 +105,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         policy: compiled.policy,
         listen,
         upstream_tls,
+        keyset_tls,
         admin: config.admin.map(|admin| admin.address),
         admin_token,
         revocation_file,
@@ -166,6 +172,33 @@ fn upstream_tls(config: &Config, material: &Material, problems: &mut Vec<Problem
             }
             None => None,
         });
+    }
+    all
+}
+
+fn keyset_tls(
+    config: &Config,
+    material: &Material,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Arc<ClientConfig>> {
+    let mut all = BTreeMap::new();
+    for (name, jwt) in &config.jwt {
+        let Some(KeyMaterial::Remote(authorities)) = material.jwt.get(name) else { continue };
+        // An issuer on this machine may publish its keys over plain HTTP too: then no authority is missed.
+        let (key, must) = match (&jwt.jwks, &jwt.issuer_url) {
+            (Some(KeySet::Remote(url)), _) if !url.tls => continue,
+            (_, Some(issuer)) => ("issuer_url", issuer.tls),
+            _ => ("jwks", true),
+        };
+        match tls::client_config(authorities.as_deref(), None) {
+            Ok(client) => {
+                all.insert(name.clone(), client);
+            }
+            Err(message) if must || authorities.is_some() => {
+                problems.push(Problem::new(format!("jwt.{name}.{key}"), message));
+            }
+            Err(_) => {}
+        }
     }
     all
 }

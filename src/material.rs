@@ -4,6 +4,7 @@
 //! strong enough, or fits its certificate, is for those who use it.
 
 mod assertion;
+mod clients;
 mod loader;
 pub mod option;
 
@@ -11,11 +12,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::problem::Problem;
-use crate::config::{Config, Jwt, Tls, VerifyClient};
+use crate::config::value::KeySet;
+use crate::config::{Config, Jwt, Tls};
 use loader::Loader;
+
+pub use assertion::SigningKey;
+pub use clients::ClientMaterial;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub struct Material {
     pub jwt: BTreeMap<String, KeyMaterial>,
     /// The key of each `[assertion.NAME]`: a secret, or a private key as PEM. One that could not be read is missing, and a
     /// problem.
-    pub assertion: BTreeMap<String, KeyMaterial>,
+    pub assertion: BTreeMap<String, SigningKey>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
     /// What each listener checks clients' certificates with, in the order of the file; `None` where none is asked for.
@@ -67,7 +72,7 @@ impl Material {
             .listen
             .iter()
             .enumerate()
-            .map(|(index, listen)| clients_of(&mut loader, &format!("listen[{index}].tls"), listen.tls.as_ref()?))
+            .map(|(index, listen)| clients::read(&mut loader, &format!("listen[{index}].tls"), listen.tls.as_ref()?))
             .collect();
         let upstream_ca = config
             .route
@@ -103,6 +108,9 @@ pub enum KeyMaterial {
     Pem(Vec<u8>),
     /// The text of a JSON Web Key Set.
     Jwks(String),
+    /// None yet: the key set is fetched while the gateway runs, from a server whose certificate one of these authorities
+    /// has signed, or one of the system's.
+    Remote(Option<Vec<CertificateDer<'static>>>),
 }
 
 impl fmt::Debug for KeyMaterial {
@@ -112,6 +120,7 @@ impl fmt::Debug for KeyMaterial {
             Self::Secret(_) => "Secret([secret])",
             Self::Pem(_) => "Pem([secret])",
             Self::Jwks(_) => "Jwks([secret])",
+            Self::Remote(_) => "Remote",
         })
     }
 }
@@ -136,68 +145,39 @@ impl fmt::Debug for CertificateMaterial {
     }
 }
 
-/// What a listener checks clients' certificates with.
-#[derive(Debug)]
-pub struct ClientMaterial {
-    /// Whose signatures count. Never empty.
-    pub authorities: Vec<CertificateDer<'static>>,
-    /// What they have revoked; `None` where nobody is to look.
-    pub revoked: Option<Vec<CertificateRevocationListDer<'static>>>,
-    /// What becomes of a client without a certificate.
-    pub verify: VerifyClient,
-    /// Where it stands in the config, for a problem with it: `listen[0].tls`.
-    pub path: String,
-}
-
-fn clients_of(loader: &mut Loader, path: &str, tls: &Tls) -> Option<ClientMaterial> {
-    let Some(ca) = &tls.client_ca else {
-        for (key, is_there) in
-            [("verify_client", tls.verify_client.is_some()), ("client_crl", tls.client_crl.is_some())]
-        {
-            if is_there {
-                loader.problem(
-                    Problem::new(
-                        format!("{path}.{key}"),
-                        "there is no `client_ca`, so no client is asked for a certificate",
-                    )
-                    .help("name the file of the authorities that sign your clients' certificates as `client_ca`"),
-                );
-            }
-        }
-        return None;
-    };
-    let authorities = loader.certificates(&format!("{path}.client_ca"), ca);
-    let revoked = tls.client_crl.as_ref().map(|crl| loader.revocation_lists(&format!("{path}.client_crl"), crl));
-    Some(ClientMaterial {
-        authorities: authorities?,
-        revoked: revoked.map_or(Some(None), |lists| lists.map(Some))?,
-        verify: tls.verify_client.unwrap_or_default(),
-        path: path.to_owned(),
-    })
-}
-
 fn key_of_jwt(loader: &mut Loader, path: &str, jwt: &Jwt) -> Option<KeyMaterial> {
-    match (&jwt.secret, &jwt.public_key, &jwt.jwks) {
-        (Some(secret), None, None) => loader.secret(&format!("{path}.secret"), secret).map(KeyMaterial::Secret),
-        (None, Some(key), None) => loader.source(&format!("{path}.public_key"), key).map(KeyMaterial::Pem),
-        (None, None, Some(jwks)) => loader.text(&format!("{path}.jwks"), jwks).map(KeyMaterial::Jwks),
-        (None, None, None) => {
+    let given = [
+        ("secret", jwt.secret.is_some()),
+        ("public_key", jwt.public_key.is_some()),
+        ("jwks", jwt.jwks.is_some()),
+        ("issuer_url", jwt.issuer_url.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect();
+    // Said of the last that is there, since somewhere the carets must stand.
+    if let [first @ .., last] = given.as_slice()
+        && !first.is_empty()
+    {
+        loader.problem(
+            Problem::new(format!("{path}.{last}"), format!("{last} stands beside {}", first.join(" and "))).help(
+                "exactly one of secret, public_key, jwks and issuer_url: name a second [jwt.NAME] for another key",
+            ),
+        );
+        return None;
+    }
+    // A path that is wrong is told of, wherever the keys come from.
+    let authorities = match &jwt.jwks_ca {
+        Some(file) => Some(loader.certificates(&format!("{path}.jwks_ca"), file)?),
+        None => None,
+    };
+    match (&jwt.secret, &jwt.public_key, &jwt.jwks, &jwt.issuer_url) {
+        (Some(secret), ..) => loader.secret(&format!("{path}.secret"), secret).map(KeyMaterial::Secret),
+        (_, Some(key), ..) => loader.source(&format!("{path}.public_key"), key).map(KeyMaterial::Pem),
+        (_, _, Some(KeySet::Local(jwks)), _) => loader.text(&format!("{path}.jwks"), jwks).map(KeyMaterial::Jwks),
+        (_, _, Some(KeySet::Remote(_)), _) | (.., Some(_)) => Some(KeyMaterial::Remote(authorities)),
+        (None, None, None, None) => {
             loader.problem(
-                Problem::new(path, "no key to check tokens with").help("one of secret, public_key and jwks is needed"),
-            );
-            None
-        }
-        (secret, key, _) => {
-            // Said of the last that is there, since somewhere the carets must stand.
-            let last = if jwt.jwks.is_some() { "jwks" } else { "public_key" };
-            let first = match (secret, key) {
-                (Some(_), Some(_)) if jwt.jwks.is_some() => "secret and public_key",
-                (Some(_), _) => "secret",
-                _ => "public_key",
-            };
-            loader.problem(
-                Problem::new(format!("{path}.{last}"), format!("{last} stands beside {first}"))
-                    .help("exactly one of secret, public_key and jwks: name a second [jwt.NAME] for another key"),
+                Problem::new(path, "no key to check tokens with")
+                    .help("one of secret, public_key, jwks and issuer_url is needed"),
             );
             None
         }

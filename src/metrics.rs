@@ -22,7 +22,7 @@ use crate::now::Now;
 use counts::{Counts, ListenerCounts};
 use scrape::Scrape;
 
-pub use counts::{CapFill, Sources, ZoneFill};
+pub use counts::{CapFill, KeySetFill, Sources, ZoneFill};
 pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.

@@ -44,6 +44,7 @@ use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
+use token::published::{Behind, Published};
 use upward::Vouched;
 use zone::{DryRun, Hit, Zone};
 
@@ -60,6 +61,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
+    pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
     pub telling: Telling,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -97,6 +100,8 @@ pub struct Decision {
     pub dry_run_refusal: bool,
     /// Caps that just came near their limit, whatever became of this handshake.
     pub near: Near,
+    /// When its turn comes by the rate, in [`Now::mono`].
+    turn: u64,
     /// Yes or no.
     pub verdict: Result<Admission, Denial>,
 }
@@ -151,13 +156,15 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// More about it, for the log alone.
     pub why: &'static str,
+    /// Present: a newer key set might say otherwise, and [`Policy::admit_again`] would.
+    pub behind: Option<Behind>,
 }
 
 impl Denial {
     /// With the reason's own status.
     #[must_use]
     pub fn new(deny: Deny, why: &'static str) -> Self {
-        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why }
+        Self { deny, status: deny.row().status.unwrap_or(500), retry_after: None, why, behind: None }
     }
 }
 
@@ -193,6 +200,20 @@ impl Policy {
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         check_origin(route, ask.headers)?;
         let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
+        found.turn = now.mono.saturating_add(wait_ms);
+        self.admit_bearer(route, ask, now, found)
+    }
+
+    /// Judges the token once more, and what comes behind it: what a handshake was charged before that, it has paid.
+    #[must_use]
+    pub fn admit_again(&self, ask: &Ask<'_>, mut decision: Decision, now: Now) -> Decision {
+        if let Some(route) = decision.route.clone() {
+            decision.verdict = self.admit_bearer(&route, ask, now, &mut decision);
+        }
+        decision
+    }
+
+    fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
@@ -202,6 +223,7 @@ impl Policy {
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
+        let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
         Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
@@ -277,6 +299,7 @@ impl Decision {
             subject: None,
             dry_run_refusal: false,
             near: Near::default(),
+            turn: 0,
             verdict: Err(denial),
         }
     }

@@ -64,7 +64,7 @@ pub async fn dial(
 }
 
 const fn refused(why: &'static str) -> Denial {
-    Denial { deny: Deny::UpstreamRefused, status: 502, retry_after: None, why }
+    Denial { deny: Deny::UpstreamRefused, status: 502, retry_after: None, why, behind: None }
 }
 
 async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<Stream, Denial> {
@@ -86,7 +86,8 @@ async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<St
 }
 
 /// What an operator has to look for, in words that are ours: an error's own may hold what an upstream chose.
-fn why(error: &io::Error) -> &'static str {
+#[must_use]
+pub fn why(error: &io::Error) -> &'static str {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return match tls {
             rustls::Error::InvalidCertificate(_) => "its certificate is not to be trusted",

@@ -9,6 +9,7 @@ use crate::load::Loaded;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
 use crate::policy::target::Transport;
+use crate::policy::token::published::Published;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let loaded = load(config)?;
@@ -30,6 +31,10 @@ fn describe(loaded: &Loaded, name: &str) -> String {
     for route in &loaded.policy.routes {
         let _ = writeln!(text, "route {} -> {}", route.name, target(route));
         let _ = writeln!(text, "  {}", terms(route).join("; "));
+    }
+    for Published { jwt, location, timing, .. } in loaded.policy.key_sets.iter().map(|published| &**published) {
+        let refresh = timing.refresh / 1000;
+        let _ = writeln!(text, "jwt.{jwt} fetches {location}, every {refresh}s unless its server says otherwise");
     }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
     match loaded.admin {
@@ -85,8 +90,16 @@ fn target(route: &Route) -> String {
 fn terms(route: &Route) -> Vec<String> {
     let mut terms = vec![match &route.token {
         Some(rule) => {
-            let keys: usize = rule.verifiers.iter().map(|verifier| verifier.key_count()).sum();
-            format!("token with one of {keys} keys")
+            let fixed = rule.verifiers.iter().filter(|verifier| verifier.published().is_none());
+            let keys: usize = fixed.map(|verifier| verifier.key_count()).sum();
+            let published: Vec<String> = rule
+                .verifiers
+                .iter()
+                .filter_map(|verifier| verifier.published())
+                .map(|published| format!("a key that jwt.{} fetches", published.jwt))
+                .collect();
+            let fixed = (keys > 0).then(|| format!("one of {keys} keys"));
+            format!("token with {}", fixed.into_iter().chain(published).collect::<Vec<_>>().join(", or "))
         }
         None => "no token".to_owned(),
     }];

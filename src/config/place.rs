@@ -53,6 +53,8 @@ fn collect_secrets(value: &Spanned<DeValue>, secret: bool, found: &mut Vec<Range
         DeValue::Table(table) => found.extend(of_secrets(table)),
         DeValue::Array(list) => list.iter().for_each(|element| collect_secrets(element, secret, found)),
         DeValue::String(text) if text.parse::<Secret>().is_ok() => {}
+        // A URL with a password in it.
+        DeValue::String(text) if text.contains("://") && text.contains('@') => found.push(value.span()),
         _ if secret => found.push(value.span()),
         _ => {}
     }

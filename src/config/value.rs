@@ -8,6 +8,7 @@ mod number;
 mod source;
 mod time;
 mod token_from;
+mod url;
 mod word;
 
 use std::fmt;
@@ -20,9 +21,10 @@ use serde::de::{Error, Unexpected, Visitor};
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{header_size, notice_text, positive, positive_option, refusal_status, share, token_status};
 pub use number::{Rate, Size};
-pub use source::{Secret, Source};
+pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
 pub use token_from::TokenFrom;
+pub use url::Url;
 pub use word::{Algorithm, OneOrMany, Origins};
 
 /// A value that an operator types as a text and, for some, as a bare integer.

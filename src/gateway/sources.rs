@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
+use crate::keyset::Keysets;
 use crate::metrics::{CapFill, Sources, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
@@ -12,6 +13,7 @@ use crate::policy::Policy;
 /// What the metrics ask for at each scrape.
 pub(super) fn of(
     policy: &Arc<Policy>,
+    keysets: &Arc<Keysets>,
     clock: &Clock,
     handshakes: &Arc<Semaphore>,
     places: usize,
@@ -53,7 +55,12 @@ pub(super) fn of(
             (revocations.entries(0, clock.now().wall).1 as u64, revocations.capacity() as u64)
         }
     };
+    let key_sets = {
+        let (keysets, clock) = (keysets.clone(), clock.clone());
+        move || keysets.fill(&clock)
+    };
     Sources {
+        key_sets: Box::new(key_sets),
         zones: Box::new(zones),
         caps: Box::new(caps),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),

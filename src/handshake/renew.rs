@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answer, Handshake, draining};
+use super::{Answer, Handshake, draining, refetch};
 use crate::deny::Deny;
 use crate::policy::renew::{self, Renewal, bad};
 use crate::policy::request::Opening;
@@ -95,7 +95,11 @@ async fn renew(
     let wait_ms = wait_ms?;
     let body = read(handshake, route, parts, body).await?;
     handshake.rest(wait_ms).await?;
-    let renewal = shared.policy.renew(route, ask, &body, shared.books.clock.now())?;
+    let judge = || shared.policy.renew(route, ask, &body, shared.books.clock.now());
+    let renewal = match judge() {
+        Err(denial) if refetch::is_worth_another_look(shared, &denial).await? => judge()?,
+        first => first?,
+    };
     record.subject.clone_from(&renewal.identity.subject);
     let sessions = move_sessions(handshake, route, &renewal)?;
     Ok((renewal, sessions))

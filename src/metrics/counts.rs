@@ -130,12 +130,31 @@ impl CapFill {
     }
 }
 
+/// How a published key set stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetFill {
+    /// The name of its `[jwt.NAME]`.
+    pub jwt: Arc<str>,
+    /// Milliseconds since it was fetched; none if it never was.
+    pub age_ms: Option<u64>,
+    /// Keys that can check a token.
+    pub keys: u64,
+    /// Fetches that gave one, ever.
+    pub fetched: u64,
+    /// Fetches that failed, ever.
+    pub failed: u64,
+    /// Tokens that named a key which was not in it, ever.
+    pub unknown_kids: u64,
+}
+
 /// What is not counted here but asked for at each scrape. Called on the admin's thread; it may take a lock, not wait.
 pub struct Sources {
     /// Every zone.
     pub zones: Box<dyn Fn() -> Vec<ZoneFill> + Send + Sync>,
     /// The cap over all routes, and each route's.
     pub caps: Box<dyn Fn() -> Vec<CapFill> + Send + Sync>,
+    /// Every published key set.
+    pub key_sets: Box<dyn Fn() -> Vec<KeySetFill> + Send + Sync>,
     /// Handshakes under way.
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
@@ -145,11 +164,12 @@ pub struct Sources {
 }
 
 impl Default for Sources {
-    /// No zones, no caps, nothing under way, nothing dropped.
+    /// No zones, no caps, no key sets, nothing under way, nothing dropped.
     fn default() -> Self {
         Self {
             zones: Box::new(Vec::new),
             caps: Box::new(Vec::new),
+            key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
             log_dropped: Box::new(|| 0),

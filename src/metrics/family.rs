@@ -129,6 +129,14 @@ families! {
         "Places that the cap has";
     CAP_WARNINGS Counter "wsgate_cap_warnings_total" []
         "Warnings that a cap is nearly full";
+    KEYS_AGE Gauge "wsgate_jwks_age_seconds" ["jwt"]
+        "Time since the key set was fetched; absent until it was for the first time";
+    KEYS Gauge "wsgate_jwks_keys" ["jwt"]
+        "Keys of the set that can check a token; 0 until it was fetched for the first time";
+    KEYS_REFRESHES Counter "wsgate_jwks_refreshes_total" ["jwt", "result"]
+        "Fetches of the key set that ended, by result: ok or failed";
+    UNKNOWN_KIDS Counter "wsgate_jwks_unknown_kids_total" ["jwt"]
+        "Handshakes whose token named a key that the set did not have";
     ACCEPTED Counter "wsgate_accepted_total" ["listener"]
         "Connections that were accepted";
     ACCEPT_ERRORS Counter "wsgate_accept_errors_total" ["listener"]

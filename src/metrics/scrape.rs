@@ -32,6 +32,7 @@ impl Collector for Scrape {
         sessions(counts, to)?;
         traffic(counts, to)?;
         limits(counts, to)?;
+        key_sets(counts, to)?;
         listeners(counts, to)?;
         revocations(counts, to)?;
         itself(counts, to)
@@ -166,6 +167,21 @@ fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         caps.iter().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(cap.labels(), limit)))
     })?;
     family(to, &family::CAP_WARNINGS, |out| out.counter([], counts.cap_warnings.get()))
+}
+
+fn key_sets(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let sets = (counts.sources.key_sets)();
+    family(to, &family::KEYS_AGE, |out| {
+        sets.iter().try_for_each(|set| set.age_ms.map_or(Ok(()), |age| out.gauge([&set.jwt], age as f64 / 1e3)))
+    })?;
+    family(to, &family::KEYS, |out| sets.iter().try_for_each(|set| out.gauge([&set.jwt], set.keys)))?;
+    family(to, &family::KEYS_REFRESHES, |out| {
+        sets.iter().try_for_each(|set| {
+            out.counter([&set.jwt, "ok"], set.fetched)?;
+            out.counter([&set.jwt, "failed"], set.failed)
+        })
+    })?;
+    family(to, &family::UNKNOWN_KIDS, |out| sets.iter().try_for_each(|set| out.counter([&set.jwt], set.unknown_kids)))
 }
 
 fn listeners(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

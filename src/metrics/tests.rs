@@ -16,6 +16,11 @@ fn metrics() -> Metrics {
                 CapFill { route: Some("a\"b".into()), used: 1, limit: None },
             ]
         }),
+        key_sets: Box::new(|| {
+            let fetched =
+                KeySetFill { jwt: "main".into(), age_ms: Some(1500), keys: 3, fetched: 12, failed: 2, unknown_kids: 9 };
+            vec![fetched.clone(), KeySetFill { jwt: "new".into(), age_ms: None, keys: 0, ..fetched }]
+        }),
         in_flight: Box::new(|| 4),
         revocations: Box::new(|| (8, 9)),
         log_dropped: Box::new(|| 5),
@@ -104,6 +109,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "token_revoked",
         "handshake_rate",
         "ip_cap",
+        "keys_unavailable",
         "subject_cap",
         "route_cap",
         "total_cap",
@@ -282,4 +288,15 @@ fn two_gateways_count_apart() {
     let (one, other) = (metrics(), metrics());
     one.accepted(0);
     assert_eq!(samples(&other)[r#"wsgate_accepted_total{listener="0.0.0.0:8443"}"#], 0.0);
+}
+
+#[test]
+fn a_key_set_that_was_never_fetched_has_no_age() {
+    let samples = samples(&metrics());
+    assert_eq!(samples["wsgate_jwks_age_seconds{jwt=\"main\"}"], 1.5);
+    assert!(!samples.contains_key("wsgate_jwks_age_seconds{jwt=\"new\"}"));
+    assert_eq!(samples["wsgate_jwks_keys{jwt=\"new\"}"], 0.0);
+    assert_eq!(samples["wsgate_jwks_refreshes_total{jwt=\"main\",result=\"ok\"}"], 12.0);
+    assert_eq!(samples["wsgate_jwks_refreshes_total{jwt=\"main\",result=\"failed\"}"], 2.0);
+    assert_eq!(samples["wsgate_jwks_unknown_kids_total{jwt=\"main\"}"], 9.0);
 }

@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::token::{Flaw, mint};
 use crate::config;
 use crate::config::value::Algorithm;
-use crate::material::KeyMaterial;
+use crate::material::SigningKey;
 use crate::now::Now;
 
 /// Seconds. Beyond an hour it is a session's credential, and would have to be revoked.
@@ -46,7 +46,7 @@ impl Assertion {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn compile(config: &config::Assertion, header: HeaderName, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
+    pub fn compile(config: &config::Assertion, header: HeaderName, material: &SigningKey) -> Result<Self, Vec<Flaw>> {
         let mut flaws = setting_flaws(config);
         let key = key(config.algorithm, material).map_err(|flaw| flaws.push(flaw)).ok();
         let Some(key) = key.filter(|_| flaws.is_empty()) else { return Err(flaws) };
@@ -110,11 +110,10 @@ fn unpredictable() -> Result<String, String> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn key(algorithm: Algorithm, material: &KeyMaterial) -> Result<EncodingKey, Flaw> {
+fn key(algorithm: Algorithm, material: &SigningKey) -> Result<EncodingKey, Flaw> {
     let (name, bytes, shared) = match material {
-        KeyMaterial::Secret(bytes) => ("secret", bytes.as_slice(), true),
-        KeyMaterial::Pem(bytes) => ("private_key", bytes.as_slice(), false),
-        KeyMaterial::Jwks(text) => ("private_key", text.as_bytes(), false),
+        SigningKey::Secret(bytes) => ("secret", bytes.as_slice(), true),
+        SigningKey::Private(bytes) => ("private_key", bytes.as_slice(), false),
     };
     let flaw = |key, message, help: &str| (key, message, Some(help.to_owned()));
     match (mint::is_shared(algorithm), shared) {

@@ -108,6 +108,7 @@ impl Policy {
                 zones.push(zone);
             }
         }
+        let key_sets = named.verifiers.values().filter_map(|(verifier, _)| verifier.published().cloned()).collect();
         let total = &config.server.connections;
         let policy = Policy {
             routes,
@@ -115,6 +116,7 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            key_sets,
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),

@@ -48,7 +48,7 @@ impl Identity {
 /// Who asks for a route. Without a rule for tokens or certificates nobody is known.
 ///
 /// # Errors
-/// `certificate_missing` or `certificate_expired`; `token_missing`, `token_invalid` or `token_expired`.
+/// `certificate_missing` or `certificate_expired`; `token_missing`, `token_invalid`, `token_expired` or `keys_unavailable`.
 pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
     let certificate = route.certificate.judge(ask.certificate, now)?;
     let certificate_ends = certificate.map(|certificate| certificate.ends);
@@ -68,11 +68,14 @@ pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Deni
 /// certificate holds only beside it (RFC 8705 s3), also on a route that looks at no certificate.
 ///
 /// # Errors
-/// `token_invalid` or `token_expired`; `certificate_expired` of the certificate that it is bound to.
+/// `token_invalid`, `token_expired` or `keys_unavailable`; `certificate_expired` of the certificate that it is bound to.
 pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, now: Now) -> Result<Identity, Denial> {
     let invalid = |why| refuse(rule.status, Deny::TokenInvalid, why);
     let verifier = choose(&rule.verifiers, token).ok_or(invalid("its iss is none of the route's issuers"))?;
-    let identity = verifier.verify(token, now).map_err(|refusal| refuse(rule.status, refusal.deny, refusal.why))?;
+    let identity = verifier.verify(token, now).map_err(|refusal| {
+        let token::Refusal { deny, why, behind, retry_after } = refusal;
+        Denial { behind, retry_after, ..refuse(rule.status, deny, why) }
+    })?;
     match bound::check(identity.claims.get("cnf"), certificate).map_err(invalid)? {
         Some(certificate) => {
             certificate.check_time(now)?;

@@ -43,7 +43,12 @@ pub struct Renewal {
 impl Renew {
     /// The names of the headers that may carry the token or say what it is, as a preflight lists them.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
-        ["authorization", "content-type"].into_iter()
+        let named = self.from.iter().filter_map(|from| match from {
+            TokenFrom::NamedHeader(name) => Some(name.as_str()),
+            TokenFrom::Header | TokenFrom::Cookie(_) | TokenFrom::Query(_) => None,
+            TokenFrom::Subprotocol | TokenFrom::PrefixedSubprotocol(_) => None,
+        });
+        ["authorization", "content-type"].into_iter().chain(named)
     }
 }
 

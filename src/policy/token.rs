@@ -5,11 +5,15 @@
 //! rest. No part of a token is ever put into an error.
 
 mod claims;
+pub mod discovery;
 mod jwks;
 mod keys;
 pub mod mint;
 mod pem;
 mod public;
+pub mod published;
+pub mod refresh;
+mod settings;
 pub mod source;
 pub mod strip;
 pub(super) mod subprotocol;
@@ -18,10 +22,8 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config;
-use crate::config::value::OneOrMany;
 use crate::deny::Deny;
 use crate::material::KeyMaterial;
 use crate::now::{Now, millis};
@@ -30,6 +32,7 @@ use crate::policy::identity::Identity;
 use crate::policy::revocation::mark::Marks;
 use claims::{Parts, Registered};
 use keys::Keys;
+use published::{Behind, Published};
 
 /// One thing wrong with a `[jwt.NAME]`: the key under it, what is wrong, what to do.
 pub type Flaw = (&'static str, String, Option<String>);
@@ -37,14 +40,11 @@ pub type Flaw = (&'static str, String, Option<String>);
 /// The last two of a [`Flaw`], from those who do not know which key named the material.
 type Trouble = (String, Option<String>);
 
-/// Beyond an hour a leeway is a second lifetime for every token.
-const MAX_LEEWAY: Duration = Duration::from_secs(3600);
-
 /// A `[jwt.NAME]` that fits its keys.
 #[derive(Debug)]
 pub struct Verifier {
     name: Arc<str>,
-    keys: Keys,
+    keys: Held,
     issuers: Option<Vec<String>>,
     audiences: Option<Vec<String>>,
     /// Milliseconds.
@@ -54,18 +54,32 @@ pub struct Verifier {
     max_token_size: u64,
 }
 
+/// Where a verifier has its keys from.
+#[derive(Debug)]
+enum Held {
+    /// From the config: as they were when the gateway started.
+    Fixed(Keys),
+    /// From their issuer: as they were fetched last.
+    Published(Arc<Published>),
+}
+
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The reason for the client and the counters: [`Deny::TokenExpired`] or [`Deny::TokenInvalid`].
+    /// The reason for the client and the counters: [`Deny::TokenExpired`], [`Deny::TokenInvalid`] or, where there is no key
+    /// set to check it with, [`Deny::KeysUnavailable`].
     pub deny: Deny,
     /// The cause for the operator's log. Names claims and fields, never what stood in them.
     pub why: &'static str,
+    /// Present: a newer key set might say otherwise.
+    pub behind: Option<Behind>,
+    /// Seconds after which it is worth trying again.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     fn invalid(why: &'static str) -> Self {
-        Self { deny: Deny::TokenInvalid, why }
+        Self { deny: Deny::TokenInvalid, why, behind: None, retry_after: None }
     }
 }
 
@@ -81,7 +95,8 @@ impl Verifier {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn compile(name: &str, config: &config::Jwt, material: &KeyMaterial) -> Result<Self, Vec<Flaw>> {
-        let mut flaws = setting_flaws(config);
+        let location = settings::location(config);
+        let mut flaws = settings::flaws(config, location.as_ref());
         let keys = match Keys::compile(&config.algorithms, material) {
             Ok(keys) if flaws.is_empty() => keys,
             Ok(_) => return Err(flaws),
@@ -90,10 +105,19 @@ impl Verifier {
                 return Err(flaws);
             }
         };
+        let keys = match location {
+            Some(location) => {
+                let timing = settings::timing(config);
+                Held::Published(Arc::new(Published::new(name, location, timing, &config.algorithms)))
+            }
+            None => Held::Fixed(keys),
+        };
+        // OpenID Connect Discovery 1.0 s4.3: the issuer's URL is also the `iss` of its tokens.
+        let by_url = || config.issuer_url.as_ref().map(|url| vec![url.as_str().to_owned()]);
         Ok(Self {
             name: name.into(),
             keys,
-            issuers: config.issuer.as_ref().map(|list| list.0.clone()),
+            issuers: config.issuer.as_ref().map(|list| list.0.clone()).or_else(by_url),
             audiences: config.audience.as_ref().map(|list| list.0.clone()),
             leeway: millis(config.leeway),
             require_exp: config.require_exp,
@@ -121,13 +145,28 @@ impl Verifier {
     /// How many keys may check a token.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.keys.len()
+        match &self.keys {
+            Held::Fixed(keys) => keys.len(),
+            Held::Published(published) => published.key_count(),
+        }
     }
 
-    /// The keys of the JWKS that are left aside, each with its reason, for `wsgate check`.
+    /// The key set that its issuer publishes, where the keys come from there.
+    #[must_use]
+    pub fn published(&self) -> Option<&Arc<Published>> {
+        match &self.keys {
+            Held::Fixed(_) => None,
+            Held::Published(published) => Some(published),
+        }
+    }
+
+    /// The keys of the JWKS in a file that are left aside, each with its reason, for `wsgate check`.
     #[must_use]
     pub fn skipped(&self) -> &[String] {
-        self.keys.skipped()
+        match &self.keys {
+            Held::Fixed(keys) => keys.skipped(),
+            Held::Published(_) => &[],
+        }
     }
 
     /// Whether `token` holds at `now.wall`.
@@ -136,7 +175,8 @@ impl Verifier {
     /// `exp + L`: at that very moment a new handshake is refused too.
     ///
     /// # Errors
-    /// [`Deny::TokenExpired`] if all else holds and only its time is over; [`Deny::TokenInvalid`] otherwise.
+    /// [`Deny::TokenExpired`] if all else holds and only its time is over; [`Deny::KeysUnavailable`] if its issuer's key
+    /// set was never fetched, or too long ago; [`Deny::TokenInvalid`] otherwise.
     pub fn verify(&self, token: &str, now: Now) -> Result<Identity, Refusal> {
         // Before anything is parsed: what a stranger sends costs no more than its length.
         if token.len() as u64 > self.max_token_size {
@@ -144,7 +184,10 @@ impl Verifier {
         }
         let parts = Parts::split(token)?;
         let header = parts.header()?;
-        self.keys.check(&header, &parts)?;
+        match &self.keys {
+            Held::Fixed(keys) => keys.check(&header, &parts)?,
+            Held::Published(published) => published.check(&header, &parts, now)?,
+        }
         let (registered, all) = parts.claims()?;
         self.judge(registered, all, now)
     }
@@ -171,7 +214,7 @@ impl Verifier {
         match expires {
             None if self.require_exp => Err(Refusal::invalid("no exp, and require_exp is on")),
             Some(end) if now.wall >= end => {
-                Err(Refusal { deny: Deny::TokenExpired, why: "its exp and the leeway are over" })
+                Err(Refusal { deny: Deny::TokenExpired, ..Refusal::invalid("its exp and the leeway are over") })
             }
             _ => Ok(Identity {
                 subject,
@@ -190,35 +233,4 @@ impl Verifier {
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     Parts::split(token).ok()?.unverified_issuer()
-}
-
-/// What is wrong without a look at the keys.
-fn setting_flaws(config: &config::Jwt) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
-    let mut flaw = |key, message: &str, help: &str| flaws.push((key, message.to_owned(), Some(help.to_owned())));
-    if config.algorithms.is_empty() {
-        flaw(
-            "algorithms",
-            "no algorithm is accepted, so no token is",
-            "list what the issuer signs with, as [\"RS256\"]",
-        );
-    }
-    if config.leeway > MAX_LEEWAY {
-        flaw("leeway", "more than an hour", "at most \"1h\"; a few seconds make up for clocks that differ");
-    }
-    if !matches!(config.status, 401 | 403) {
-        flaw("status", &format!("{} is no status for a refused token", config.status), "401 or 403");
-    }
-    if config.max_token_size.0 == 0 {
-        flaw("max_token_size", "no token is that small", "\"8k\" is the default");
-    }
-    let vain =
-        |list: &Option<OneOrMany>| list.as_ref().is_some_and(|l| l.0.is_empty() || l.0.iter().any(String::is_empty));
-    if vain(&config.issuer) {
-        flaw("issuer", "names nobody", "the exact `iss` of the tokens, or leave the key out");
-    }
-    if vain(&config.audience) {
-        flaw("audience", "names nobody", "the exact `aud` of the tokens, or leave the key out");
-    }
-    flaws
 }

@@ -1,5 +1,6 @@
 """A browser, which nobody can talk into a header or out of its Origin, opens sockets from pages."""
 
+import base64
 import json
 import time
 
@@ -26,8 +27,18 @@ name = "chat"
 path = "/chat"
 upstream = "{chat.url}/"
 jwt = "main"
+token_from = ["subprotocol", "subprotocol:auth-"]
+origins = ["http://127.0.0.1:{site}"]
+
+[[route]]
+name = "told"
+path = "/told"
+upstream = "{chat.url}/"
+jwt = "main"
 token_from = ["subprotocol"]
 origins = ["http://127.0.0.1:{site}"]
+connections = {{ per_ip = 1 }}
+deny = "close"
 """
     with Gateway(tmp_path_factory.mktemp("browser"), config, env={"JWT_SECRET": SECRET}) as gateway:
         yield gateway
@@ -35,14 +46,16 @@ origins = ["http://127.0.0.1:{site}"]
 
 @pytest.fixture
 def visit(page, gateway, keys, site):
-    """Opens the chat from a page on `host` with a token, as a script there does; returns what the script saw."""
+    """Opens the chat from a page on `host` with a token, as a script there does; returns what the script saw. In `offer`,
+    TOKEN and ENCODED stand for the token, plain and in base64url."""
 
-    def visit(host="127.0.0.1", send=(), wanted=1000, **said):
+    def visit(host="127.0.0.1", send=(), wanted=1000, route="chat", offer=("chat.v2", "bearer.TOKEN"), **said):
         page.goto(f"http://{host}:{site}/")
         token = by_pyjwt(keys, "HS256", claims(**said))
-        url = gateway.url("/chat/rooms/browser", scheme="wss")
-        arguments = [url, ["chat.v2", f"bearer.{token}"], list(send), wanted]
-        return page.evaluate("(arguments) => visit(...arguments)", arguments)
+        encoded = base64.urlsafe_b64encode(token.encode()).rstrip(b"=").decode()
+        url = gateway.url(f"/{route}/rooms/browser", scheme="wss")
+        protocols = [entry.replace("TOKEN", token).replace("ENCODED", encoded) for entry in offer]
+        return page.evaluate("(arguments) => visit(...arguments)", [url, protocols, list(send), wanted])
 
     return visit
 
@@ -76,3 +89,78 @@ def test_a_page_sees_4001_when_its_token_expires(gateway, visit):
         seen = visit(send=["hello"], exp=int(time.time()) + 2)
     assert seen["opened"] and len(seen["messages"]) == 2
     assert (seen["code"], seen["reason"], seen["clean"]) == (4001, "token_expired", True)
+
+
+MARKED = ("bearer", "bearer.TOKEN")
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        MARKED,
+        ("chat.v1", *MARKED),
+        ("auth", "auth-TOKEN"),
+        ("base64url.bearer.authorization", "base64url.bearer.authorization.ENCODED"),
+        ("base64url.bearer.authorization.k8s.io", "base64url.bearer.authorization.k8s.io.ENCODED"),
+    ],
+)
+def test_beside_a_marker_any_backend_will_do(gateway, visit, offer):
+    with gateway.ends_one("closed", "client", "chat"):
+        seen = visit(send=["hello"], wanted=2, offer=offer)
+    marker = next(entry for entry in offer if "chat" not in entry)
+    assert seen["opened"] and seen["protocol"] == marker, "the backend chose none, so the gateway did"
+    assert json.loads(seen["messages"][1])["text"] == "hello"
+
+
+def test_what_the_backend_chose_comes_before_the_marker(gateway, visit):
+    with gateway.ends_one("closed", "client", "chat"):
+        seen = visit(wanted=1, offer=("chat.v2", *MARKED))
+    assert (seen["opened"], seen["protocol"]) == (True, "chat.v2")
+
+
+def test_a_token_alone_leaves_a_browser_without_an_answer(gateway, visit):
+    with gateway.counts_one("wsgate_sessions_ended_total", route="chat", side="client", reason="client_lost"):
+        seen = visit(offer=("bearer.TOKEN",))
+    assert (seen["opened"], seen["code"]) == (False, 1006)
+
+
+def told(seen):
+    """What a page is told by a Close: the socket was open for a moment."""
+    assert seen["opened"] and seen["clean"] and seen["messages"] == [], seen
+    return seen["code"], seen["reason"]
+
+
+def test_where_refusals_are_told_by_a_close_a_page_reads_code_and_label(gateway, visit):
+    expired = int(time.time()) - 60
+    for refused, said in [
+        ((4001, "token_expired"), {"exp": expired}),
+        ((4001, "token_invalid"), {"offer": ("bearer", "bearer.TOKENx")}),
+        ((4001, "token_missing"), {"offer": ("bearer", "chat.v2")}),
+        ((4003, "origin_forbidden"), {"host": "localhost"}),
+    ]:
+        with gateway.refuses_one(refused[1], "told") as line:
+            # What a page sends as soon as it may goes nowhere.
+            seen = visit(route="told", send=["hello"], **{"offer": MARKED, **said})
+        assert told(seen) == refused
+        assert (line["status"], line["close_code"]) == (101, refused[0])
+        with gateway.refuses_one(refused[1], "chat") as line:
+            seen = visit(route="chat", **{"offer": MARKED, **said})
+        assert (seen["opened"], seen["code"], seen["reason"]) == (False, 1006, "")
+        assert line["status"] == 403 and "close_code" not in line
+
+
+def test_a_page_beyond_a_cap_reads_4029(gateway, page, keys, site):
+    since = len(gateway.out)
+    page.goto(f"http://127.0.0.1:{site}/")
+    token = by_pyjwt(keys, "HS256", claims())
+    said = [gateway.url("/told/rooms/browser", scheme="wss"), ["bearer", f"bearer.{token}"]]
+    first = """([url, protocols]) => new Promise((resolve) => {
+        window.first = new WebSocket(url, protocols);
+        first.onmessage = () => resolve(first.protocol);
+    })"""
+    assert page.evaluate(first, said) == "bearer"
+    second = page.evaluate("(arguments) => visit(...arguments)", [*said, [], 1])
+    assert told(second) == (4029, "ip_cap")
+    assert gateway.line(since, reason="ip_cap")["close_code"] == 4029
+    page.evaluate("() => first.close()")
+    gateway.line(since, event="session_ended", route="told", side="client")

@@ -82,6 +82,25 @@ def test_a_broken_token_is_refused_and_the_page_tells_why(shown):
     expect(line(page, "error", 1006)).to_contain_text("token_invalid")
 
 
+def test_a_route_that_tells_by_a_close_lets_the_page_read_why(shown):
+    page = shown(token="broken", route="/ws/told")
+    expect(line(page, "error", 4001)).to_contain_text("refused, and told by a Close: 4001 token_invalid")
+    page.select_option("#token", "none")
+    page.click("#connect")
+    expect(line(page, "error", 4001)).to_have_count(2)
+    expect(line(page, "error", 4001).first).to_contain_text("token_missing")
+    # A good token there is let in, and its end is an end and no refusal.
+    page.select_option("#token", "long")
+    page.click("#connect")
+    page.click("#flood")
+    expect(line(page, "close", 4029)).to_contain_text("message_rate")
+
+
+def test_under_its_other_name_the_page_is_told_4003_where_refusals_are_told(shown):
+    page = shown(host="localhost", route="/ws/told")
+    expect(line(page, "error", 4003)).to_contain_text("origin_forbidden")
+
+
 def test_a_flood_is_closed_with_4029(shown):
     page = shown()
     expect(line(page, "open")).to_have_count(1)

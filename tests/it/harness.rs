@@ -4,6 +4,7 @@ pub mod ask;
 pub mod backend;
 pub mod frame;
 pub mod gate;
+pub mod keyserver;
 pub mod lines;
 pub mod peer;
 pub mod secure;

@@ -20,6 +20,8 @@ mod claims;
 mod certificates;
 // Tokens that are bound to one, and TLS sessions that are resumed.
 mod bound;
+// Keys that are fetched while the gateway runs.
+mod keysets;
 // Where a token may stand, and where it is never seen.
 mod tokens;
 // Refusals that a browser can read.

@@ -260,3 +260,16 @@ async fn two_headers_of_the_token_s_name_are_refused_also_if_they_agree() {
     backend.saw_nobody();
     gate.finish().await;
 }
+
+/// A renewal takes the token from where the route does, and a page has to be allowed to send it there.
+#[tokio::test]
+async fn a_preflight_names_the_route_s_own_header() {
+    let backend = Backend::new().await;
+    let terms = "jwt = \"main\"\ntoken_from = [\"header:X-Api-Token\", \"subprotocol:auth.\"]\nrenew = \"/renew\"\n\
+        origins = [\"https://app.example.com\"]";
+    let gate = Gate::new(&backend.url(), terms);
+    let ask = Ask::to("/renew").line("OPTIONS /renew HTTP/1.1").with("Origin", "https://app.example.com");
+    let told = gate.refusal(&ask).await;
+    assert_eq!(told.one("access-control-allow-headers"), Some("authorization, content-type, x-api-token"));
+    gate.finish().await;
+}

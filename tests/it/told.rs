@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::harness::peer::Head;
 use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup, ask, until};
 
-const TOKEN: &str = "jwt = \"main\"\ntoken_from = [\"header\", \"subprotocol\"]\ndeny = \"close\"\n";
+const TOKEN: &str =
+    "jwt = \"main\"\ntoken_from = [\"header\", \"subprotocol\", \"subprotocol:auth.\"]\ndeny = \"close\"\n";
 
 /// A client that is told: the 101, and the Close behind it.
 async fn told(gate: &Gate, ask: &Ask) -> (Peer, Head, u16, String) {
@@ -72,9 +73,9 @@ async fn an_allowed_origin_is_named_in_the_101_and_another_is_not() {
 #[tokio::test]
 async fn limits_are_told_too_and_hold_nothing() {
     let backend = Backend::new().await;
-    let capped = format!("deny = \"close\"\norigins = \"any\"\nconnections = {{ per_ip = 1 }}");
+    let capped = "deny = \"close\"\norigins = \"any\"\nconnections = { per_ip = 1 }";
     let rated = "deny = \"close\"\norigins = \"any\"\nhandshakes = { rate = \"1r/m\" }";
-    let setup = Setup::new().route("/ws", &backend.url(), &capped).route("/rated", &backend.url(), rated);
+    let setup = Setup::new().route("/ws", &backend.url(), capped).route("/rated", &backend.url(), rated);
     let mut gate = setup.start();
     let (client, mut upstream) = gate.session(&backend).await;
     told_and_gone(&mut gate, &Ask::to("/ws"), 4029, "ip_cap").await;
@@ -130,6 +131,9 @@ async fn the_101_names_the_marker_or_else_what_carries_no_token_and_no_extension
         (Some("chat, bearer, bearer.x"), Some("bearer")),
         (Some("bearer.x, chat, v2"), Some("chat")),
         (Some("bearer.x"), None),
+        (Some("auth.x, chat, auth"), Some("auth")),
+        (Some("auth.x, chat"), Some("chat")),
+        (Some("auth.x"), None),
         (None, None),
     ] {
         let ask = Ask::to("/ws").with("Sec-WebSocket-Extensions", "permessage-deflate");
@@ -190,12 +194,12 @@ async fn one_address_is_told_eleven_times_at_once_and_then_gets_a_status() {
 async fn a_client_that_never_answers_the_close_is_let_go_after_a_second() {
     let backend = Backend::new().await;
     let mut gate = Gate::new(&backend.url(), TOKEN);
-    let begun = std::time::Instant::now();
+    let begun = gate.clock.mono();
     let (mut client, ..) = told(&gate, &Ask::to("/ws")).await;
     assert!(gate.shared().handshakes_under_way() == 1, "it keeps its place meanwhile");
     client.ended().await;
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(900), "{took:?}");
+    let took = gate.clock.mono() - begun;
+    assert!(took >= 900, "{took} ms");
     gate.refused("token_missing").await;
     gate.finish().await;
 }

@@ -42,10 +42,10 @@ leeway = "1s"
         tls = at.tls,
         admin = at.admin,
     );
-    ROUTES.iter().fold(head, |text, (path, on_excess)| text + &route(at, path, on_excess))
+    ROUTES.iter().fold(head, |text, (path, on_excess, deny)| text + &route(at, path, on_excess, deny))
 }
 
-fn route(at: &Addresses, path: &str, on_excess: &str) -> String {
+fn route(at: &Addresses, path: &str, on_excess: &str, deny: &str) -> String {
     format!(
         r#"
 [[route]]
@@ -56,6 +56,7 @@ jwt = "demo"
 token_from = ["header", "subprotocol"]      # a browser's script can set no header
 origins = ["http://{page}"]
 allow_missing_origin = true                 # clients that are no browsers send none
+deny = "{deny}"                               # "http": a script sees 1006; "close": code and reason
 handshakes = {{ rate = "2r/s", burst = 5, nodelay = true }}
 messages = {{ rate = "5r/s", burst = 10, on_excess = "{on_excess}" }}
 connections = {{ total = 20, per_ip = 10, per_subject = 3 }}

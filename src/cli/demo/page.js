@@ -5,7 +5,7 @@
 const FLOOD = 50;
 const LOG_ROWS = 300;
 const POLL_MS = 1000;
-const SUBPROTOCOL = "wsgate.demo";
+const TOLD = "/ws/told";
 
 // Codes that no row of the gateway's table has: RFC 6455 s7.4.1.
 const CODES = {
@@ -25,12 +25,12 @@ async function open() {
   const kind = at("token").value;
   const scheme = at("scheme").value;
   const number = ++state.count;
-  const protocols = [SUBPROTOCOL];
   state.pending += 1;
   try {
     const token = await tokenOf(kind);
-    // A browser's script can set no header on a handshake: the token goes as a subprotocol.
-    if (token) protocols.push("bearer." + token);
+    // A browser's script can set no header on a handshake: the token goes as a subprotocol. "bearer" is what the gateway
+    // answers with, since a browser wants one of its offers chosen, and the token's is never named.
+    const protocols = token ? ["bearer", "bearer." + token] : [];
     attach(new WebSocket(state.setup[scheme] + route, protocols), { number, route, kind, scheme });
   } catch (error) {
     state.pending -= 1;
@@ -57,7 +57,8 @@ function attach(ws, socket) {
   socket.ws = ws;
   ws.onopen = () => {
     opened = true;
-    state.pending -= 1;
+    // Where a refusal is told by a Close, it is yet to come, and its count is to be explained by it.
+    setTimeout(() => (state.pending -= 1), socket.route === TOLD ? 2 * POLL_MS : 0);
     if (socket.kind === "short") socket.ends = Date.now() + state.setup.short_seconds * 1000;
     state.sockets.set(socket.number, socket);
     select(socket);
@@ -73,20 +74,33 @@ function attach(ws, socket) {
   };
 }
 
-function closed(socket, event) {
+async function closed(socket, event) {
   const row = state.setup.reasons.find((row) => row.label === event.reason && row.close === event.code);
   const what = [bold(`${event.code} ${event.reason}`.trim())];
   const more = row ? row.sentence : CODES[event.code];
-  log("close", { number: socket.number, code: event.code, reason: event.reason, what, more });
-  poll();
+  const entry = { number: socket.number, code: event.code, reason: event.reason, what, more };
+  // Where refusals are told by a Close, the socket was open for a moment: the counters say which kind of end it was.
+  if (socket.route === TOLD && explain(await poll(), event.reason)) {
+    log("error", { ...entry, what: ["refused, and told by a Close: ", ...what] });
+  } else {
+    log("close", entry);
+    poll();
+  }
+}
+
+// Whether a handshake was refused for this reason, or any, that no line of this page has told of yet.
+function explain(status, label) {
+  const fresh = (one) => (!label || one.reason === label) && one.count > (state.explained[one.reason] ?? 0);
+  const reason = status?.refused.find(fresh)?.reason;
+  if (reason) state.explained[reason] = (state.explained[reason] ?? 0) + 1;
+  return reason;
 }
 
 // The script sees 1006 and no more. Which of the gateway's counters went up says why.
 async function refused(socket, event) {
   const status = await poll();
   state.pending -= 1;
-  const reason = status?.refused.find((one) => one.count > (state.explained[one.reason] ?? 0))?.reason;
-  if (reason) state.explained[reason] = (state.explained[reason] ?? 0) + 1;
+  const reason = explain(status);
   const row = state.setup.reasons.find((row) => row.label === reason);
   const entry = { number: socket.number, code: event.code, reason };
   if (row) {
@@ -193,6 +207,9 @@ function hint() {
   if (at("scheme").value === "tls") {
     at("hint").replaceChildren("Once, a browser wants the certificate accepted by hand: open ", link(state.setup.certificate),
       ", accept it, and come back. What answers there is not_websocket: the gateway speaks nothing else.");
+  } else if (at("route").value === TOLD) {
+    at("hint").replaceChildren("This route has deny = \"close\". Connect with a broken token or none, or open 5 more: a ",
+      "refusal is a Close with 4001, 4003 or 4029 here, and 1006 on the other routes.");
   } else if (at("token").value === "short") {
     at("hint").replaceChildren(`The token is made when you connect and holds for ${state.setup.short_seconds} seconds: `,
       "then the session ends with 4001, whatever it was doing.");
@@ -297,6 +314,7 @@ async function start() {
   };
   at("scheme").onchange = hint;
   at("token").onchange = hint;
+  at("route").onchange = hint;
   hint();
   notice();
   codes();

@@ -10,8 +10,13 @@ use crate::deny::Deny;
 use crate::now::Clock;
 use crate::policy::token::mint;
 
-/// The routes, each with what it does with a message beyond the burst.
-pub(super) const ROUTES: [(&str, &str); 3] = [("/ws", "close"), ("/ws/delay", "delay"), ("/ws/drop", "drop")];
+/// The routes: path, what becomes of a message beyond the burst, and how a refusal is told.
+pub(super) const ROUTES: [(&str, &str, &str); 4] = [
+    ("/ws", "close", "http"),
+    ("/ws/delay", "delay", "http"),
+    ("/ws/drop", "drop", "http"),
+    ("/ws/told", "close", "close"),
+];
 
 /// Bytes.
 pub(super) const MAX_MESSAGE_SIZE: usize = 64 * 1024;

@@ -23,6 +23,7 @@ wsgate demo: an echo server with the gateway before it, on this machine alone
   admin     {admin}         /metrics  /connections  /healthz  /readyz
 
   /ws takes 5 messages a second and a burst of 10, then closes with 4029; /ws/delay waits, /ws/drop drops.
+  /ws/told is as /ws, and tells a refusal by a Close, which a browser's script can read; the others by a status.
   Each takes 2 handshakes a second from an address and a burst of 5, 3 sessions of a subject, 64 KiB a message.
 
 To paste into another terminal:

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Typed, typed_value};
+use super::{Typed, Url, typed_value};
 
 /// Where a text that is no secret stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,9 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("http://") || text.starts_with("https://") {
-            return Err(format!("`{text}` is a URL\nkeys are read from file:PATH or env:NAME only"));
+            return Err(format!(
+                "`{text}` is a URL\nthis is read from file:PATH or env:NAME only; a key set at a URL is named as `jwks`"
+            ));
         }
         match text.split_once(':') {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
@@ -42,6 +44,31 @@ impl Typed for Source {
 
 typed_value!(Source, types: "string", pattern: "^(?!https?://)(?!(env|file):$).+$",
     description: "Where a text stands: file:PATH, env:NAME or a path, relative to this file's folder");
+
+/// Where a JSON Web Key Set stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySet {
+    /// On this machine, read once.
+    Local(Source),
+    /// Published by its issuer, fetched again and again.
+    Remote(Url),
+}
+
+impl FromStr for KeySet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // `HTTPS://` and the like are meant as URLs too, and told what is wrong with them as such.
+        if text.contains("://") { text.parse().map(Self::Remote) } else { text.parse().map(Self::Local) }
+    }
+}
+
+impl Typed for KeySet {
+    const EXPECTED: &'static str = "a text as \"https://id.example.com/jwks.json\", \"file:PATH\" or a path";
+}
+
+typed_value!(KeySet, types: "string", pattern: "^(?!(env|file):$)(?!http://(?!localhost|127\\.|\\[::1\\])).+$",
+    description: "Where a JSON Web Key Set stands: an https:// URL (http:// on loopback), file:PATH, env:NAME or a path");
 
 /// Where a secret stands: `env:NAME` or `file:PATH`, never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +111,17 @@ mod tests {
         assert_eq!("keys/jwt:2026.pub".parse(), Ok(Source::File("keys/jwt:2026.pub".into())));
         for text in ["", "env:", "file:", "https://id.example.com/jwks.json", "-----BEGIN\nKEY"] {
             assert!(text.parse::<Source>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_set_is_a_url_or_a_source() {
+        let url = "https://id.example.com/jwks.json";
+        assert_eq!(url.parse(), Ok(KeySet::Remote(url.parse().unwrap())));
+        assert_eq!("file:jwks.json".parse(), Ok(KeySet::Local(Source::File("jwks.json".into()))));
+        assert_eq!("keys/jwks.json".parse(), Ok(KeySet::Local(Source::File("keys/jwks.json".into()))));
+        for text in ["", "http://id.example.com/jwks.json", "HTTPS://id.example.com/", "ftp://localhost/"] {
+            assert!(text.parse::<KeySet>().is_err(), "{text}");
         }
     }
 

@@ -11,14 +11,14 @@ fn key_file(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-fn compile(toml: &str, material: &KeyMaterial) -> Result<Assertion, Vec<Flaw>> {
+fn compile(toml: &str, material: &SigningKey) -> Result<Assertion, Vec<Flaw>> {
     let config: config::Assertion = toml::from_str(toml).unwrap_or_else(|error| panic!("{error}"));
     let header = HeaderName::try_from(config.header.as_str()).unwrap();
     Assertion::compile(&config, header, material)
 }
 
-fn secret() -> KeyMaterial {
-    KeyMaterial::Secret(vec![b's'; 64])
+fn secret() -> SigningKey {
+    SigningKey::Secret(vec![b's'; 64])
 }
 
 fn identity() -> Identity {
@@ -54,7 +54,7 @@ fn it_says_who_asks_for_a_minute_and_verifies_with_the_public_key() {
         let toml = format!(
             "algorithm = \"{name}\"\naudience = \"chat\"\nkid = \"k1\"\nclaims = [\"email\", \"tenant.id\", \"none\"]"
         );
-        let assertion = compile(&toml, &KeyMaterial::Pem(key_file(&format!("{file}.pem")))).unwrap();
+        let assertion = compile(&toml, &SigningKey::Private(key_file(&format!("{file}.pem")))).unwrap();
         let TokenData { header, mut claims, .. } = read(&minted(&assertion, &identity()), algorithm, &key.unwrap());
         assert_eq!((header.kid.as_deref(), header.typ.as_deref()), (Some("k1"), Some("JWT")));
         assert!(claims.remove("jti").is_some());
@@ -91,25 +91,25 @@ fn no_two_have_one_jti() {
 
 /// The flaws as the operator would read them.
 #[track_caller]
-fn flaws(toml: &str, material: &KeyMaterial) -> Vec<String> {
+fn flaws(toml: &str, material: &SigningKey) -> Vec<String> {
     compile(toml, material).unwrap_err().into_iter().map(|(key, message, _)| format!("{key}: {message}")).collect()
 }
 
 #[test]
 fn algorithm_and_key_must_fit() {
-    let pem = |name: &str| KeyMaterial::Pem(key_file(name));
+    let pem = |name: &str| SigningKey::Private(key_file(name));
     for (algorithm, material, expected) in [
         ("HS256", pem("es256.pem"), "algorithm: `HS256` signs with a shared secret"),
         ("ES256", secret(), "algorithm: `ES256` signs with a private key"),
-        ("HS256", KeyMaterial::Secret(vec![b's'; 31]), "secret: the secret has 31 bytes"),
-        ("HS256", KeyMaterial::Secret(key_file("es256.pem")), "secret: the secret is a PEM file"),
+        ("HS256", SigningKey::Secret(vec![b's'; 31]), "secret: the secret has 31 bytes"),
+        ("HS256", SigningKey::Secret(key_file("es256.pem")), "secret: the secret is a PEM file"),
         ("ES256", pem("es384.pem"), "private_key: the key is not for ES256"),
         ("ES384", pem("rsa.pem"), "private_key: the key is not for ES384"),
         ("EdDSA", pem("es256.pem"), "private_key: the key is not for EdDSA"),
         ("ES256", pem("es256.pub.pem"), "private_key: `PUBLIC KEY` is given"),
         ("ES256", pem("es256.encrypted.pem"), "private_key: the key has a passphrase"),
         ("ES256", pem("es256.sec1.pem"), "private_key: the key is in the older form"),
-        ("ES256", KeyMaterial::Pem(b"hunter2".to_vec()), "private_key: no PEM"),
+        ("ES256", SigningKey::Private(b"hunter2".to_vec()), "private_key: no PEM"),
     ] {
         let flaws = flaws(&format!("algorithm = \"{algorithm}\""), &material);
         assert!(flaws.len() == 1 && flaws[0].starts_with(expected), "{flaws:?} for {expected}");
@@ -136,7 +136,7 @@ fn every_flaw_of_a_section_is_told_at_once() {
 
 #[test]
 fn debug_shows_no_key() {
-    let assertion = compile("algorithm = \"HS256\"", &KeyMaterial::Secret(b"hunter2".repeat(8))).unwrap();
+    let assertion = compile("algorithm = \"HS256\"", &SigningKey::Secret(b"hunter2".repeat(8))).unwrap();
     let shown = format!("{assertion:?}");
     assert!(shown.contains("[secret]") && !shown.contains("hunter2") && !shown.contains("104"), "{shown}");
 }

@@ -19,7 +19,8 @@ pub(super) fn of_route(
         found.wrong(format!("{at}.renew"), "without `jwt` there is no token to renew", "add `jwt`, or remove it");
     }
     let token = token?;
-    let from = token.from.iter().filter(|from| !matches!(from, TokenFrom::Subprotocol)).cloned().collect();
+    let is_elsewhere = |from: &&TokenFrom| !matches!(from, TokenFrom::Subprotocol | TokenFrom::PrefixedSubprotocol(_));
+    let from = token.from.iter().filter(is_elsewhere).cloned().collect();
     let max_body = token.verifiers.iter().map(|verifier| verifier.max_token_size()).max().unwrap_or_default();
     Some(Renew { from, max_body })
 }

@@ -13,6 +13,12 @@ use super::keys::{self, Key};
 use super::public::{Kind, PublicKey};
 use crate::config::value::Algorithm;
 
+/// The set.
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
 /// One member of the set, with the members of it that matter here.
 #[derive(Deserialize)]
 struct Jwk {
@@ -31,12 +37,22 @@ struct Jwk {
     d: Option<IgnoredAny>,
 }
 
+/// What becomes of keys that have one name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twins {
+    /// The set is refused: its operator is there to mend it.
+    Refused,
+    /// They are left aside, all of them: the tokens of the other keys are not to suffer from a stranger's mistake.
+    Skipped,
+}
+
 /// The keys of the set that can check one of `algorithms`, and why each of the others can't.
-pub(super) fn keys(algorithms: &[Algorithm], text: &str) -> Result<(Vec<Key>, Vec<String>), Trouble> {
+pub(super) fn keys(algorithms: &[Algorithm], text: &str, twins: Twins) -> Result<(Vec<Key>, Vec<String>), Trouble> {
     let shape = || Some("a JSON Web Key Set, as {\"keys\": [{\"kty\": ..}, ..]}".to_owned());
-    let set: Value = serde_json::from_str(text).map_err(|error| (format!("not JSON: {error}"), shape()))?;
-    let members =
-        set.get("keys").and_then(Value::as_array).ok_or_else(|| ("no list of `keys` in it".to_owned(), shape()))?;
+    let whole: Value = serde_json::from_str(text).map_err(|error| (format!("not JSON: {error}"), shape()))?;
+    // A member that stands twice has no meaning that all readers share; the type below refuses a second `keys`.
+    let set = whole.is_object().then(|| serde_json::from_str::<Set>(text).ok()).flatten();
+    let members = set.ok_or_else(|| ("no list of `keys` in it, or two".to_owned(), shape()))?.keys;
     let (mut usable, mut skipped) = (Vec::<Key>::new(), Vec::new());
     for (at, member) in members.iter().enumerate() {
         match key(algorithms, member) {
@@ -48,11 +64,13 @@ pub(super) fn keys(algorithms: &[Algorithm], text: &str) -> Result<(Vec<Key>, Ve
             }
         }
     }
-    let mut kids: Vec<&str> = usable.iter().filter_map(|key| key.kid.as_deref()).collect();
-    kids.sort_unstable();
-    if let Some(twice) = kids.windows(2).find(|pair| pair[0] == pair[1]) {
-        let help = "a token names its key by `kid`: each name for one key (RFC 7517 s4.5)";
-        return Err((format!("two keys have the kid {:?}", twice[0]), Some(help.to_owned())));
+    for kid in shared_names(&usable) {
+        if twins == Twins::Refused {
+            let help = "a token names its key by `kid`: each name for one key (RFC 7517 s4.5)";
+            return Err((format!("two keys have the kid {kid:?}"), Some(help.to_owned())));
+        }
+        usable.retain(|key| key.kid.as_ref() != Some(&kid));
+        skipped.push(format!("several keys have the kid {kid:?}"));
     }
     // Without algorithms nothing fits, and the list that is empty was told already.
     if usable.is_empty() && !algorithms.is_empty() {
@@ -60,6 +78,16 @@ pub(super) fn keys(algorithms: &[Algorithm], text: &str) -> Result<(Vec<Key>, Ve
         return Err((format!("no key of the set can be used: {why}"), None));
     }
     Ok((usable, skipped))
+}
+
+/// Each name that more than one key has.
+fn shared_names(keys: &[Key]) -> Vec<String> {
+    let mut kids: Vec<&String> = keys.iter().filter_map(|key| key.kid.as_ref()).collect();
+    kids.sort_unstable();
+    let mut shared: Vec<String> =
+        kids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    shared.dedup();
+    shared
 }
 
 fn key(algorithms: &[Algorithm], member: &Value) -> Result<Key, String> {

@@ -4,6 +4,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
 use super::claims::{Header, Parts};
+use super::jwks::Twins;
 use super::public::PublicKey;
 use super::{Flaw, Refusal, jwks, pem};
 use crate::config::value::Algorithm;
@@ -11,6 +12,9 @@ use crate::material::KeyMaterial;
 
 /// Signatures that one token may cost when it names no key: a set's size must not be a stranger's lever.
 const MAX_TRIED: usize = 4;
+
+/// Said of a token whose `kid` no key has.
+pub(super) const UNKNOWN_KID: &str = "no key has its kid";
 
 /// Every key that may check a token.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Keys {
             }
             KeyMaterial::Jwks(text) => {
                 let mut flaws = hmac_flaws(algorithms, "jwks");
-                match jwks::keys(algorithms, text) {
+                match jwks::keys(algorithms, text, Twins::Refused) {
                     Ok((list, skipped)) if flaws.is_empty() => Ok(Self { list, named: true, skipped }),
                     Ok(_) => Err(flaws),
                     Err((message, help)) => {
@@ -64,7 +68,15 @@ impl Keys {
                     }
                 }
             }
+            // They come later.
+            KeyMaterial::Remote(_) => Ok(Self { list: Vec::new(), named: true, skipped: Vec::new() }),
         }
+    }
+
+    /// The keys of a set that was fetched.
+    pub(super) fn published(algorithms: &[Algorithm], text: &str) -> Result<Self, String> {
+        let (list, skipped) = jwks::keys(algorithms, text, Twins::Skipped).map_err(|(message, _)| message)?;
+        Ok(Self { list, named: true, skipped })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,17 +87,25 @@ impl Keys {
         &self.skipped
     }
 
+    /// Whether there is a key that the header may pick.
+    pub(super) fn knows(&self, header: &Header) -> bool {
+        self.list.iter().any(|key| self.may_pick(header, key))
+    }
+
+    fn may_pick(&self, header: &Header, key: &Key) -> bool {
+        !self.named || header.kid.is_none() || key.kid == header.kid
+    }
+
     /// Whether a key that the header may pick made the signature.
     pub(super) fn check(&self, header: &Header, token: &Parts<'_>) -> Result<(), Refusal> {
         let algorithm = algorithm(&header.alg).ok_or(Refusal::invalid("its alg is not known"))?;
-        let picked = |key: &&Key| !self.named || header.kid.is_none() || key.kid == header.kid;
-        if !self.list.iter().any(|key| picked(&key)) {
-            return Err(Refusal::invalid("no key has its kid"));
+        if !self.knows(header) {
+            return Err(Refusal::invalid(UNKNOWN_KID));
         }
         let mut fit = self
             .list
             .iter()
-            .filter(picked)
+            .filter(|key| self.may_pick(header, key))
             .filter(|key| key.algorithms.contains(&algorithm))
             .take(MAX_TRIED)
             .peekable();
@@ -182,7 +202,8 @@ fn secret_flaws(algorithms: &[Algorithm], secret: &[u8]) -> Vec<Flaw> {
     flaws
 }
 
-fn hmac_flaws(algorithms: &[Algorithm], given: &str) -> Vec<Flaw> {
+/// Algorithms that public keys can't check; `given` is the config's key under which those are.
+pub(super) fn hmac_flaws(algorithms: &[Algorithm], given: &str) -> Vec<Flaw> {
     algorithms
         .iter()
         .filter(|algorithm| least_secret(**algorithm).is_some())

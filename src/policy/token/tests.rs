@@ -4,6 +4,7 @@ mod claims;
 mod compile;
 mod forged;
 mod issuers;
+mod published;
 mod source;
 mod strip;
 
@@ -43,6 +44,11 @@ fn jwt(algorithms: &[Algorithm]) -> Jwt {
         secret: None,
         public_key: None,
         jwks: None,
+        issuer_url: None,
+        jwks_refresh: std::time::Duration::from_secs(300),
+        jwks_max_stale: std::time::Duration::from_secs(86_400),
+        jwks_cooldown: std::time::Duration::from_secs(30),
+        jwks_ca: None,
         issuer: None,
         audience: None,
         leeway: std::time::Duration::from_secs(5),

@@ -131,6 +131,7 @@ impl Gate {
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.shared().books.sessions.wake_all();
+        self.shared().keysets.wake_all();
     }
 
     /// A token of this subject that is good for so many seconds.

@@ -1,0 +1,205 @@
+//! Published key sets: fetched when the gateway starts, kept fresh in the background, and asked for by handshakes whose
+//! token names a key that is not there.
+//!
+//! One task for each set, on the thread that carries no traffic, does all its fetches: so there is never more than one
+//! at a time. When it fetches is arithmetic of `policy::token::refresh`; what it got is judged by `policy::token`.
+
+mod fetch;
+mod tell;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::metrics::KeySetFill;
+use crate::now::Clock;
+use crate::policy::token::published::{Behind, Published, Standing};
+use crate::policy::token::refresh::{Asked, Plan, after_success, lifetime};
+use tell::Teller;
+
+/// How long a handshake waits for a fetch. What comes later serves the next try of its client.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// One part in so many of the places for handshakes under way may wait for key sets, so that a key server that hangs
+/// takes the places of nobody else's clients.
+const SHARE: usize = 4;
+
+/// Every published key set of a gateway.
+pub struct Keysets {
+    sets: Vec<Arc<Keyset>>,
+    /// Places of handshakes that wait.
+    waiting: Semaphore,
+}
+
+impl Keysets {
+    /// Those of a policy; `tls` by the name of the `[jwt.NAME]`. `places` is the number of handshakes under way.
+    #[must_use]
+    pub fn new(published: &[Arc<Published>], tls: &BTreeMap<String, Arc<ClientConfig>>, places: usize) -> Self {
+        let set = |published: &Arc<Published>| {
+            let tls = tls.get(&*published.jwt).cloned().map(TlsConnector::from);
+            Arc::new(Keyset::new(published.clone(), tls))
+        };
+        Self { sets: published.iter().map(set).collect(), waiting: Semaphore::new((places / SHARE).max(1)) }
+    }
+
+    /// The life of each set's task, which never ends.
+    pub fn tasks(&self, clock: &Clock) -> impl Iterator<Item = impl Future<Output = ()> + 'static> {
+        self.sets.iter().map(|set| set.clone().run(clock.clone()))
+    }
+
+    /// What a handshake may do whose token no set that it looked at could judge: have one fetched, or wait for a fetch
+    /// under way. Whether the token is worth another look.
+    pub async fn newer(&self, behind: Behind, clock: &Clock) -> bool {
+        let Some(set) = self.sets.iter().find(|set| set.published.id == behind.set) else { return false };
+        // Before it asks, so that it can't miss the end of what it asked for.
+        let mut rounds = set.rounds.subscribe();
+        if behind.unknown_kid {
+            set.unknown_kids.fetch_add(1, Ordering::Relaxed);
+        }
+        match set.ask(behind.serial, clock) {
+            None => return true,
+            Some(Asked::Refused) => return false,
+            Some(Asked::Begin | Asked::Join) => {}
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return false };
+        timeout(WAIT, rounds.changed()).await.is_ok()
+    }
+
+    /// Each set that no token can be checked with, and why.
+    #[must_use]
+    pub fn missing(&self, clock: &Clock) -> Vec<String> {
+        let now = clock.now();
+        let why = |set: &Arc<Keyset>| {
+            let Published { jwt, location, .. } = &*set.published;
+            match set.published.standing(now) {
+                Standing::Good => None,
+                Standing::Never => Some(format!("jwt.{jwt}: the key set of {location} was never fetched")),
+                Standing::TooOld => Some(format!("jwt.{jwt}: the key set of {location} is older than jwks_max_stale")),
+            }
+        };
+        self.sets.iter().filter_map(why).collect()
+    }
+
+    /// How each set stands, for the metrics.
+    #[must_use]
+    pub fn fill(&self, clock: &Clock) -> Vec<KeySetFill> {
+        let now = clock.now();
+        let fill = |set: &Arc<Keyset>| KeySetFill {
+            jwt: set.published.jwt.clone(),
+            age_ms: set.published.age(now),
+            keys: set.published.key_count() as u64,
+            fetched: set.fetched.load(Ordering::Relaxed),
+            failed: set.failed.load(Ordering::Relaxed),
+            unknown_kids: set.unknown_kids.load(Ordering::Relaxed),
+        };
+        self.sets.iter().map(fill).collect()
+    }
+
+    /// Has every task look at the clock, which was moved.
+    pub fn wake_all(&self) {
+        for set in &self.sets {
+            set.bell.notify_one();
+        }
+    }
+}
+
+/// One published key set, and what its task and the handshakes have to tell each other.
+struct Keyset {
+    published: Arc<Published>,
+    /// Absent where it is asked over plain HTTP alone.
+    tls: Option<TlsConnector>,
+    plan: Mutex<Plan>,
+    /// Rings the task: a token asks for a fetch, or the clock was moved.
+    bell: Notify,
+    /// Counts the fetches that ended, well or not.
+    rounds: watch::Sender<u64>,
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    unknown_kids: AtomicU64,
+}
+
+impl Keyset {
+    fn new(published: Arc<Published>, tls: Option<TlsConnector>) -> Self {
+        Self {
+            published,
+            tls,
+            plan: Mutex::default(),
+            bell: Notify::new(),
+            rounds: watch::Sender::new(0),
+            fetched: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            unknown_kids: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks for a set newer than `serial`; none where there is one already.
+    fn ask(&self, serial: u64, clock: &Clock) -> Option<Asked> {
+        let mut plan = self.plan.lock();
+        // Under the lock: a set is taken before its fetch counts as over.
+        if self.published.serial() != serial {
+            return None;
+        }
+        let asked = plan.ask(&self.published.timing, clock.mono());
+        drop(plan);
+        if asked == Asked::Begin {
+            self.bell.notify_one();
+        }
+        Some(asked)
+    }
+
+    async fn run(self: Arc<Self>, clock: Clock) {
+        let mut teller = Teller::new(self.published.clone());
+        loop {
+            let due = {
+                let mut plan = self.plan.lock();
+                if plan.begin(clock.mono()) { None } else { Some(plan.due()) }
+            };
+            match due {
+                None => self.fetch(&clock, &mut teller).await,
+                Some(due) => tokio::select! {
+                    () = sleep_until(clock.instant(due).into()) => {}
+                    () = self.bell.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// One fetch, and what follows from it.
+    async fn fetch(&self, clock: &Clock, teller: &mut Teller) {
+        let answer = fetch::set(&self.published.location, self.tls.as_ref()).await;
+        let now = clock.now();
+        let taken = answer.and_then(|answer| match self.published.take(&answer.text, now) {
+            Ok(taken) => Ok((taken, lifetime(&answer.headers, now.wall))),
+            Err(what) => Err(fetch::Failure { url: answer.url, what }),
+        });
+        {
+            let mut plan = self.plan.lock();
+            match &taken {
+                Ok((_, lifetime)) => plan.succeeded(now.mono, after_success(&self.published.timing, *lifetime, dice())),
+                Err(_) => plan.failed(now.mono, dice()),
+            }
+            self.published.set_due(plan.due());
+        }
+        let count = if taken.is_ok() { &self.fetched } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        match taken {
+            Ok((taken, _)) => teller.taken(&taken),
+            Err(failure) => teller.failed(&failure, now),
+        }
+        self.rounds.send_modify(|rounds| *rounds += 1);
+    }
+}
+
+/// A number that two gateways hardly share.
+fn dice() -> u32 {
+    // The keys of std's hasher are random; the lower half is as good as the upper.
+    RandomState::new().hash_one(0_u8) as u32
+}
