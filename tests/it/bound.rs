@@ -158,3 +158,41 @@ async fn a_ticket_of_a_listener_that_asks_for_less_does_not_open_one_that_asks_f
     }
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn a_renewal_wants_the_certificate_that_its_token_is_bound_to() {
+    let authority = Authority::new();
+    let backend = Backend::new().await;
+    let keys = "jwt = \"main\"\nclient_certificate = \"required\"\nrequire_bound_token = true\nrenew = \"/renew\"\n\
+        origins = \"any\"";
+    let mut gate = asking(&authority, Setup::new(), "").route("/ws", &backend.url(), keys).start();
+    let (mine, others) = (authority.issue(of("device 1")), authority.issue(of("device 2")));
+    let cnf = json!({ "x5t#S256": thumbprint(&mine) });
+    let (mine, others) = (client(&authority, Some(&mine)), client(&authority, Some(&others)));
+    let mut peer = connect(&gate, &mine).await;
+    peer.ask(&with_cnf(&gate, "/ws", &cnf)).await;
+    let mut upstream = backend.accept().await;
+    let request = upstream.head().await;
+    upstream.send(request.switch("")).await;
+    assert_eq!(peer.head().await.status(), 101);
+    peer.say(&Frame::text("here")).await;
+    assert_eq!(upstream.frame().await, Frame::text("here"));
+    let later = gate.clock.now().wall / 1000 + 7200;
+    let bound = gate.sign(&json!({ "sub": "alice", "exp": later, "cnf": cnf }));
+    let loose = gate.sign(&json!({ "sub": "alice", "exp": later }));
+    let plain = Peer::new(wsgate::stream::Stream::Tcp(gate.tcp().await), true);
+    for (mut who, token, status) in [
+        (connect(&gate, &others).await, &bound, 403),
+        (connect(&gate, &mine).await, &loose, 403),
+        (plain, &bound, 403),
+        (connect(&gate, &mine).await, &bound, 200),
+    ] {
+        let head = "POST /renew HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n";
+        who.send(format!("{head}Authorization: Bearer {token}\r\n\r\n")).await;
+        assert_eq!(who.head().await.status(), status);
+        assert_eq!(gate.lines.next().await["event"], json!("renewal"));
+    }
+    peer.reset();
+    gate.ended("client", "client_lost").await;
+    gate.finish().await;
+}

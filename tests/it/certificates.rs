@@ -307,3 +307,32 @@ async fn beside_a_token_the_certificate_is_wanted_and_the_token_says_who() {
     assert_eq!(line["subject"], json!(null), "the token was not looked at: {line}");
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn a_subject_that_was_revoked_is_turned_away_whatever_proves_it() {
+    let authority = Authority::new();
+    let backend = Backend::new().await;
+    let setup = asking(&authority, Setup::new(), "");
+    let mut gate = setup.route("/ws", &backend.url(), "client_certificate = \"required\"").start();
+    let mut renewed = of("alice");
+    renewed.not_before = OffsetDateTime::now_utc();
+    let (old, renewed) = (authority.issue(of("alice")), authority.issue(renewed));
+    let (old, renewed) = (client(&authority, Some(&old)), client(&authority, Some(&renewed)));
+    let bob = client(&authority, Some(&authority.issue(of("bob"))));
+    let wall = gate.clock.now().wall;
+    let before = format!("{{\"subject\": \"alice\", \"issued_before\": {}}}", wall / 1000 - 60);
+    for (body, renewed_too) in [(before, false), ("{\"subject\": \"alice\"}".to_owned(), true)] {
+        let revocations = &gate.shared().policy.revocations;
+        let wanted = revocations.read(body.as_bytes(), wall).unwrap();
+        revocations.revoke(wanted, wall).unwrap();
+        refused(&mut gate, &old, &Ask::to("/ws"), "token_revoked").await;
+        if renewed_too {
+            refused(&mut gate, &renewed, &Ask::to("/ws"), "token_revoked").await;
+        } else {
+            // A certificate is as old as its notBefore.
+            assert_eq!(subject(&mut gate, &backend, &renewed, &Ask::to("/ws")).await.as_deref(), Some("alice"));
+        }
+        assert_eq!(subject(&mut gate, &backend, &bob, &Ask::to("/ws")).await.as_deref(), Some("bob"));
+    }
+    gate.finish().await;
+}
