@@ -332,6 +332,6 @@ fn the_demos_config_can_be_read_without_starting_it() {
     let output = wsgate(&["demo", "--print-config"]).env("TMPDIR", folder.path()).output().unwrap();
     let (code, config, _) = said(&output);
     assert_eq!(code, 0);
-    assert!(config.contains("[jwt.demo]") && config.matches("[[route]]").count() == 3, "{config}");
+    assert!(config.contains("[jwt.demo]") && config.matches("[[route]]").count() == 4, "{config}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -147,6 +147,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[assertion.NAME]`", "assertion"),
         ("`[zone.NAME]`", "zone"),
         ("`[[route]]`", "route"),
+        ("`[revocation]`", "revocation"),
         ("`[admin]`", "admin"),
     ] {
         let mut wanted = BTreeMap::new();

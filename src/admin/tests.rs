@@ -19,6 +19,7 @@ use crate::session::live::{Live, Registry};
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
+mod crowd;
 mod writes;
 
 fn state() -> Arc<AdminState> {

@@ -52,7 +52,7 @@ fn code(code: Option<u16>) -> String {
 const INTRODUCTION: &str = "\
 # Reasons
 
-Every handshake that is refused and every session that ends has exactly one reason. It is the same word everywhere: the
+Every handshake or renewal that is refused and every session that ends has exactly one reason. It is the same word everywhere: the
 first word of the HTTP response's body, the reason of the Close frame, `reason` in the log line, `result` or `reason` on the
 metric. This page is printed by `wsgate reasons --markdown`.
 ";
@@ -62,6 +62,8 @@ An ordinary end has the reason `closed`, and `side` says who closed first. The s
 401 with `WWW-Authenticate` where `[jwt.NAME]` says `status = 401`; that of `handshake_rate` is `status` of `handshakes`. An
 upstream's own 4xx is passed on under `upstream_refused` unless `pass_upstream_errors = false`. 499 is nginx's number for a
 client that left before its answer: it stands in the log only.
+
+`bad_renewal` and `no_session` are answers to a renewal alone (`renew` of a route).
 
 A browser's script does not see the status of a refused handshake: it sees close code 1006. Look at the network tab of its
 developer tools, or at the log.

@@ -21,6 +21,7 @@ use crate::policy::renew::{self, Renewal, bad};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::{Ask, Denial, Policy};
+use crate::session::live::Live;
 use crate::session::live::holder::Token;
 use record::Record;
 
@@ -128,8 +129,8 @@ async fn read(handshake: &Handshake, route: &Route, parts: &Parts, body: Incomin
 
 /// Moves all sessions that the token may move.
 fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Result<usize, Denial> {
-    let sessions = &handshake.worker.shared.books.sessions;
-    let lives = sessions.of_lineage(&route.name, renewal.lineage);
+    let shared = &handshake.worker.shared;
+    let lives = shared.books.sessions.of_lineage(&route.name, renewal.lineage);
     if lives.is_empty() {
         return Err(Denial::new(Deny::NoSession, "no session has a token of the same jwt, iss, sub and sid"));
     }
@@ -138,12 +139,13 @@ fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Res
         return Err(Denial::new(Deny::TokenForbidden, "`require` does not hold for any of the sessions"));
     }
     let token = Token::from(&renewal.identity);
-    let moved: Vec<_> = allowed.iter().filter(|live| live.renew(token.clone(), renewal.expires)).collect();
+    let moved = |live: &&Arc<Live>| live.ordered().is_none() && live.renew(token.clone(), renewal.expires);
+    let moved: Vec<&Arc<Live>> = allowed.into_iter().filter(moved).collect();
+    if moved.is_empty() {
+        return Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end"));
+    }
     for live in &moved {
-        handshake.worker.shared.end_if_revoked(live);
+        shared.end_if_revoked(live);
     }
-    match moved.len() {
-        0 => Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end")),
-        moved => Ok(moved),
-    }
+    Ok(moved.len())
 }

@@ -137,26 +137,16 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let start = "wsgate_sessions_ended_total{route=\"chat\",";
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
-        ("client", &["bad_frame", "client_lost", "closed", "message_too_big"][..]),
+        ("client", "bad_frame client_lost closed message_too_big"),
         (
             "gateway",
-            &[
-                "certificate_expired",
-                "draining",
-                "idle_timeout",
-                "internal",
-                "kicked",
-                "lifetime_over",
-                "message_rate",
-                "token_expired",
-                "token_revoked",
-            ][..],
+            "certificate_expired draining idle_timeout internal kicked lifetime_over message_rate token_expired token_revoked",
         ),
-        ("upstream", &["bad_frame", "closed", "upstream_lost"][..]),
+        ("upstream", "bad_frame closed upstream_lost"),
     ];
     let expected: Vec<_> = by_side
         .iter()
-        .flat_map(|(side, reasons)| reasons.iter().map(move |reason| format!("side={side},reason={reason}}}")))
+        .flat_map(|(side, reasons)| reasons.split(' ').map(move |reason| format!("side={side},reason={reason}}}")))
         .collect();
     assert_eq!(ended, expected);
 }
@@ -299,4 +289,30 @@ fn a_key_set_that_was_never_fetched_has_no_age() {
     assert_eq!(samples["wsgate_jwks_refreshes_total{jwt=\"main\",result=\"ok\"}"], 12.0);
     assert_eq!(samples["wsgate_jwks_refreshes_total{jwt=\"main\",result=\"failed\"}"], 2.0);
     assert_eq!(samples["wsgate_jwks_unknown_kids_total{jwt=\"main\"}"], 9.0);
+}
+
+#[test]
+fn what_can_become_of_a_renewal_stands_at_zero_from_the_start() {
+    let metrics = metrics();
+    metrics.renewal(0, Ok(()));
+    metrics.renewal(0, Err(Deny::NoSession));
+    metrics.identity_expired(0);
+    let samples = samples(&metrics);
+    let start = "wsgate_renewals_total{route=\"chat\",result=\"";
+    let results: BTreeMap<_, _> = starting_with(&samples, start)
+        .map(|(name, count)| (name[start.len()..].trim_end_matches("\"}").to_owned(), count))
+        .collect();
+    for (result, count) in [
+        ("renewed", 1.0),
+        ("no_session", 1.0),
+        ("bad_renewal", 0.0),
+        ("token_missing", 0.0),
+        ("token_forbidden", 0.0),
+        ("origin_forbidden", 0.0),
+        ("handshake_rate", 0.0),
+    ] {
+        assert_eq!(results.get(result), Some(&count), "{result}");
+    }
+    assert!(!results.contains_key("route_cap") && !results.contains_key("admitted"), "{results:?}");
+    assert_eq!(samples["wsgate_sessions_expired_total{route=\"chat\"}"], 1.0);
 }

@@ -1,14 +1,15 @@
 //! The gateway's own frames in one direction: which are due, and where in the stream each may stand.
 //!
 //! A control frame may stand between any two frames, also those of one message (RFC 6455 s5.4). A message of ours may stand
-//! only between two messages; while it waits for that, whole messages still pass, none begins behind it.
+//! only between two messages: while it waits for that, the message under way still passes, and none begins behind it.
 
 use super::frame::{self, Control};
 use super::judge::{Judge, Mode};
 
 /// What the receiver has been told of the end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 enum Farewell {
+    #[default]
     NotYet,
     /// This Close frame, as soon as the stream stands on a boundary.
     Due(Vec<u8>),
@@ -16,8 +17,8 @@ enum Farewell {
     Said,
 }
 
-/// What is still to be put into the stream.
-#[derive(Debug)]
+/// What is still to be put into the stream; nothing at first.
+#[derive(Debug, Default)]
 pub struct Own {
     farewell: Farewell,
     /// What a ping of our own will hold.
@@ -27,12 +28,6 @@ pub struct Own {
 }
 
 impl Own {
-    /// Nothing so far.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { farewell: Farewell::NotYet, ping: None, notice: None }
-    }
-
     /// Whether the end has not come yet.
     #[must_use]
     pub fn goes_on(&self) -> bool {
@@ -94,7 +89,7 @@ impl Own {
         match &mut self.farewell {
             Farewell::Due(close) => {
                 let close = std::mem::take(close);
-                *self = Self { farewell: Farewell::Said, ..Self::new() };
+                *self = Self { farewell: Farewell::Said, ..Self::default() };
                 Some((close, false))
             }
             Farewell::NotYet => match self.ping.take() {

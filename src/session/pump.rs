@@ -93,7 +93,7 @@ impl Pump {
             judged: 0,
             look_again: !first.is_empty(),
             unflushed: false,
-            own: Own::new(),
+            own: Own::default(),
             sender: Sender::Speaks,
             ping_waits: false,
             heard: now,

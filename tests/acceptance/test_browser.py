@@ -9,6 +9,7 @@ import pytest
 from parts.gateway import Gateway
 from parts.tokens import SECRET, by_pyjwt, claims
 
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, chat, authority, site):
     config = f"""

@@ -128,13 +128,14 @@ def test_a_server_that_lies_is_no_source_and_never_takes_a_good_set_away(tmp_pat
         before = {name: refreshes(gateway, name, "failed") for name in lies}
         asked = issuer.asked["/hang"]
         issuer.pages.update({f"/{name}": page for name, page in lies.items()})
+
+        def is_asked_again(name):
+            assert why_not(gateway, name, stranger.token()) == "token_invalid"
+            # The one that hangs fails later than anybody waits for it.
+            return issuer.asked["/hang"] > asked if name == "hang" else refreshes(gateway, name, "failed") > before[name]
+
         with concurrent.futures.ThreadPoolExecutor(len(lies)) as pool:
-            until_asked = lambda name: wait_until(  # noqa: E731
-                f"{name} lies again",
-                lambda: why_not(gateway, name, stranger.token()) == "token_invalid"
-                and (issuer.asked["/hang"] > asked if name == "hang" else refreshes(gateway, name, "failed") > before[name]),
-            )
-            list(pool.map(until_asked, lies))
+            list(pool.map(lambda name: wait_until(f"{name} lies again", lambda: is_asked_again(name)), lies))
         for name in lies:
             assert opens(gateway, name, signer.token()), name
             assert gateway.count("wsgate_jwks_keys", jwt=name) == 1

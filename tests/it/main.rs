@@ -26,6 +26,10 @@ mod keysets;
 mod tokens;
 // Refusals that a browser can read.
 mod told;
+// Tokens that are ended before their time.
+mod revocation;
+// Sessions that an operator ends.
+mod kick;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
@@ -34,6 +38,10 @@ mod closing;
 mod frames;
 // How much a client may say.
 mod rates;
+// How long an identity lasts.
+mod expiry;
+// And how it lasts longer.
+mod renew;
 // How long both may say nothing.
 mod silence;
 // A reader that is slower than its writer.

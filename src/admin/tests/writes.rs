@@ -17,9 +17,13 @@ where
     LocalSet::new().block_on(&runtime, answer(state.clone(), (peer, 50_000).into(), request))
 }
 
-fn post(state: &Arc<AdminState>, text: &str) -> (u16, Value) {
+pub(super) fn revocation(text: &str) -> Request<Full<Bytes>> {
     let request = Request::post("/revocations").header("content-type", "application/json; charset=utf-8");
-    let (status, text) = body(ask(state, HERE, request.body(Full::new(text.to_owned().into())).unwrap()));
+    request.body(Full::new(text.to_owned().into())).unwrap()
+}
+
+fn post(state: &Arc<AdminState>, text: &str) -> (u16, Value) {
+    let (status, text) = body(ask(state, HERE, revocation(text)));
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
@@ -28,7 +32,7 @@ fn delete(state: &Arc<AdminState>, target: &str) -> (u16, String) {
 }
 
 /// A live session of this subject.
-fn enter(state: &AdminState, route: &str, subject: &str) -> Entry {
+pub(super) fn enter(state: &AdminState, route: &str, subject: &str) -> Entry {
     let Value::Object(claims) = json!({ "sub": subject }) else { unreachable!() };
     let marks = state.revocations.marks(&Claims::from(claims)).unwrap();
     let identity = Identity { subject: Some(subject.into()), jwt: Some("main".into()), marks, ..Identity::default() };

@@ -12,10 +12,10 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """Signs certificates and writes them, with their keys, into a folder."""
 
-    def __init__(self, folder, name="wsgate acceptance authority"):
+    def __init__(self, folder):
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "wsgate acceptance authority")])
         builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, 0), critical=True)
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = builder.add_extension(usage, critical=True)

@@ -10,12 +10,13 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub struct Ask {
     line: String,
     headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Ask {
     /// A good one for this target.
     pub fn to(target: &str) -> Self {
-        let ask = Self { line: format!("GET {target} HTTP/1.1"), headers: Vec::new() };
+        let ask = Self { line: format!("GET {target} HTTP/1.1"), headers: Vec::new(), body: String::new() };
         ask.with("Host", "chat.example.com")
             .with("Connection", "Upgrade")
             .with("Upgrade", "websocket")
@@ -53,13 +54,18 @@ impl Ask {
         self.with("Authorization", &format!("Bearer {token}"))
     }
 
+    /// With a body.
+    pub fn body(self, body: &str) -> Self {
+        Self { body: body.to_owned(), ..self }
+    }
+
     /// As it goes over the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{}\r\n", self.line);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        (text + "\r\n").into_bytes()
+        (text + "\r\n" + &self.body).into_bytes()
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Setup {
     listen: String,
     jwt: String,
     routes: String,
+    admin: String,
     /// Where its files are.
     pub folder: TempDir,
 }
@@ -44,6 +45,7 @@ impl Setup {
             listen: "[[listen]]\naddress = \"127.0.0.1:0\"\n".to_owned(),
             jwt: String::new(),
             routes: String::new(),
+            admin: "[admin]\naddress = \"127.0.0.1:0\"\n".to_owned(),
             folder: TempDir::new().unwrap(),
         }
     }
@@ -72,6 +74,12 @@ impl Setup {
         self
     }
 
+    /// Further keys of `[admin]`, and sections behind it.
+    pub fn admin(mut self, keys: &str) -> Self {
+        self.admin += &format!("{keys}\n");
+        self
+    }
+
     /// One route more, called after its path: `/ws` is `ws`.
     pub fn route(mut self, path: &str, upstream: &str, keys: &str) -> Self {
         let name = path.trim_matches('/');
@@ -80,11 +88,10 @@ impl Setup {
     }
 
     pub fn start(self) -> Gate {
-        let Self { server, listen, jwt, routes, folder } = self;
+        let Self { server, listen, jwt, routes, admin, folder } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 2\n" };
         let drain = if server.contains("drain_timeout") { "" } else { "drain_timeout = \"1ms\"\n" };
         let jwt = format!("[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n{jwt}");
-        let admin = "[admin]\naddress = \"127.0.0.1:0\"\n";
         let text = format!("[server]\n{workers}{drain}{server}{listen}{jwt}{routes}{admin}");
         let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
         let loaded = load::text(&text, "test.toml", folder.path(), &env).unwrap_or_else(|report| panic!("{report}"));
@@ -200,10 +207,23 @@ impl Gate {
 
     /// One of the operator's pages.
     pub async fn page(&self, path: &str) -> Head {
+        self.operate("GET", path, "").await
+    }
+
+    /// What an operator asks for; a body is JSON.
+    pub async fn operate(&self, method: &str, path: &str, body: &str) -> Head {
         let tcp = TcpStream::connect(self.gateway().admin_address.unwrap()).await.unwrap();
         let mut operator = Peer::new(Stream::Tcp(tcp), true);
-        operator.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        operator.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")).await;
         operator.head().await
+    }
+
+    /// Revokes, and says what was answered; it has to be taken in.
+    pub async fn revoke(&self, body: &Value) -> Value {
+        let answer = self.operate("POST", "/revocations", &body.to_string()).await;
+        assert!(matches!(answer.status(), 200 | 201), "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
     }
 
     /// The next line of the log has to be a refusal for this reason.
