@@ -4,6 +4,7 @@
 //! comments below are what `wsgate schema` shows in an editor.
 
 mod assertion;
+mod certificate;
 pub mod file;
 mod parse;
 mod place;
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use assertion::Assertion;
+pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use parse::parse;
 pub use problem::Problem;
 pub use report::Report;
@@ -173,6 +175,13 @@ pub struct Tls {
     /// Further certificates, chosen by the host that the client names (SNI).
     #[serde(default)]
     pub additional: Vec<CertificatePair>,
+    /// PEM file of the authorities that may have signed clients' certificates. Present: clients are asked for one, and a
+    /// bad one is never let through.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must have a certificate: `required`, or `optional`. Needs `client_ca`. Default: required.
+    pub verify_client: Option<VerifyClient>,
+    /// PEM file of the authorities' revocation lists (CRL), one of each authority in a client's chain. Needs `client_ca`.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// One more certificate of a listener.

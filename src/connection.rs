@@ -22,6 +22,7 @@ use crate::gateway::{Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
+use crate::policy::certificate::Certificate;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -63,13 +64,17 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             let limited = acceptor.accept_with(tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
             match timeout_at(deadline, limited).await {
                 Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream))),
-                Ok(Err(error)) => return fail_tls(&error, fail),
+                Ok(Err(error)) => {
+                    let (deny, why) = tls::clients::failure(&error);
+                    return fail(deny, why);
+                }
                 Err(_) => return fail(Deny::HandshakeTimeout, "TLS took longer than handshake_timeout"),
             }
         }
     };
     let handshake = Rc::new(Handshake {
         secure: matches!(stream, Stream::Tls(_)),
+        certificate: presented(&stream),
         worker: worker.clone(),
         listener,
         peer,
@@ -168,12 +173,11 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     tokio::task::spawn_local(Session::new(opened, exit));
 }
 
-/// A failed TLS handshake is a refusal, of a client that is still there or one that left in the midst of it.
-fn fail_tls(error: &std::io::Error, fail: impl Fn(Deny, &'static str)) {
-    match error.kind() {
-        std::io::ErrorKind::InvalidData => fail(Deny::BadHandshake, "the TLS handshake failed"),
-        _ => fail(Deny::ClientLost, "the connection ended in the TLS handshake"),
-    }
+/// The certificate that a client presented; of a resumed session the one that it presented first.
+fn presented(stream: &Stream) -> Option<Result<Certificate, &'static str>> {
+    let Stream::Tls(tls) = stream else { return None };
+    let (_, session) = tls.get_ref();
+    session.peer_certificates()?.first().map(|leaf| Certificate::parse(leaf))
 }
 
 /// Closes a refused client's socket so that it gets to read the answer.

@@ -144,6 +144,8 @@ reasons! {
     NoRoute           "no_route"           404 -    Client   "no route has this host and path";
     OriginMissing     "origin_missing"     403 4003 Client   "the route wants an Origin and there is none";
     OriginForbidden   "origin_forbidden"   403 4003 Client   "the Origin is not on the route's list";
+    CertificateMissing "certificate_missing" 403 4003 Client "a client certificate is wanted, and there is none, or none that names its bearer";
+    CertificateExpired "certificate_expired" 403 4001 Client "the client certificate's lifetime is over";
     TokenMissing      "token_missing"      403 4001 Client   "the route wants a token and there is none";
     TokenInvalid      "token_invalid"      403 4001 Client   "the token is malformed, or its signature or a claim does not hold";
     TokenExpired      "token_expired"      403 4001 Client   "the token's lifetime is over";
@@ -221,7 +223,12 @@ impl Deny {
     pub const fn of_session(self) -> bool {
         let both = matches!(
             self,
-            Deny::TokenExpired | Deny::TokenRevoked | Deny::ClientLost | Deny::Draining | Deny::Internal
+            Deny::CertificateExpired
+                | Deny::TokenExpired
+                | Deny::TokenRevoked
+                | Deny::ClientLost
+                | Deny::Draining
+                | Deny::Internal
         );
         !self.reserved() && (self.row().status.is_none() || both)
     }

@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 
 use crate::deny::Deny;
 use crate::gateway::{Phase, Place, Worker};
+use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
@@ -41,6 +42,8 @@ pub struct Handshake {
     pub peer: IpAddr,
     /// Whether it came over TLS.
     pub secure: bool,
+    /// The client's certificate, if it presented one; or why it can't be read.
+    pub certificate: Option<Result<Certificate, &'static str>>,
     /// When the socket was accepted, in [`crate::now::Now::mono`].
     pub accepted: u64,
     /// Whether the head is here, so that its deadline no longer counts.
@@ -130,7 +133,9 @@ impl Handshake {
         }
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
-        let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client };
+        let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
+        let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
+        let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
         let decision = refetch::admit(shared, &ask).await;
         attempt.decided(&decision);
         self.warn_of(&decision);

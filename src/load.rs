@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
-use crate::config::{self, Config, LogFormat, Problem, Report};
+use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
 use crate::material::{KeyMaterial, Material};
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
@@ -56,6 +56,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Present: TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Present: clients are asked for a certificate.
+    pub verify_client: Option<VerifyClient>,
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
 }
@@ -138,15 +140,20 @@ fn revocations(config: &Config, base: &Path, problems: &mut Vec<Problem>) -> (Op
 
 fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {
     let mut listeners = Vec::new();
-    for (listen, certificates) in config.listen.iter().zip(&material.tls) {
+    for ((listen, certificates), clients) in config.listen.iter().zip(&material.tls).zip(&material.clients) {
         let tls = match &listen.tls {
             // Without certificates the files are wrong already, and said to be.
             Some(_) if !certificates.is_empty() => {
-                tls::server_config(certificates).map_err(|more| problems.extend(more)).ok()
+                tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok()
             }
             Some(_) | None => None,
         };
-        listeners.push(Listen { address: listen.address, tls, handshake_timeout: listen.handshake_timeout });
+        listeners.push(Listen {
+            address: listen.address,
+            tls,
+            verify_client: clients.as_ref().map(|clients| clients.verify),
+            handshake_timeout: listen.handshake_timeout,
+        });
     }
     listeners
 }
@@ -157,7 +164,7 @@ fn upstream_tls(config: &Config, material: &Material, problems: &mut Vec<Problem
         // A malformed upstream is for `compile` to tell.
         let speaks_tls = matches!(Transport::parse(&route.upstream), Ok((Transport::Tcp { tls: true, .. }, _)));
         let authorities = material.upstream_ca.get(index).and_then(|authorities| authorities.as_deref());
-        all.push(match speaks_tls.then(|| tls::client_config(authorities)) {
+        all.push(match speaks_tls.then(|| tls::client_config(authorities, None)) {
             Some(Ok(client)) => Some(client),
             Some(Err(message)) => {
                 problems.push(Problem::new(format!("route[{index}].upstream"), message));
@@ -183,7 +190,7 @@ fn keyset_tls(
             (_, Some(issuer)) => ("issuer_url", issuer.tls),
             _ => ("jwks", true),
         };
-        match tls::client_config(authorities.as_deref()) {
+        match tls::client_config(authorities.as_deref(), None) {
             Ok(client) => {
                 all.insert(name.clone(), client);
             }

@@ -4,6 +4,7 @@
 //! strong enough, or fits its certificate, is for those who use it.
 
 mod assertion;
+mod clients;
 mod loader;
 pub mod option;
 
@@ -19,6 +20,7 @@ use crate::config::{Config, Jwt, Tls};
 use loader::Loader;
 
 pub use assertion::SigningKey;
+pub use clients::ClientMaterial;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Material {
     pub assertion: BTreeMap<String, SigningKey>,
     /// The certificates of each listener, in the order of the file; empty for a plain one. The first is the default.
     pub tls: Vec<Vec<CertificateMaterial>>,
+    /// What each listener checks clients' certificates with, in the order of the file; `None` where none is asked for.
+    pub clients: Vec<Option<ClientMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
     /// `[admin] token`.
@@ -64,6 +68,12 @@ impl Material {
                 None => Vec::new(),
             })
             .collect();
+        let clients = config
+            .listen
+            .iter()
+            .enumerate()
+            .map(|(index, listen)| clients::read(&mut loader, &format!("listen[{index}].tls"), listen.tls.as_ref()?))
+            .collect();
         let upstream_ca = config
             .route
             .iter()
@@ -76,7 +86,7 @@ impl Material {
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let (problems, warnings) = loader.finish();
-        (Self { jwt, assertion, tls, upstream_ca, admin_token, warnings }, problems)
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, warnings }, problems)
     }
 }
 

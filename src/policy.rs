@@ -7,6 +7,7 @@
 pub mod assertion;
 pub mod bucket;
 pub mod cap;
+pub mod certificate;
 pub mod claims;
 pub mod client_ip;
 pub mod compile;
@@ -35,6 +36,7 @@ use ipnet::IpNet;
 use crate::deny::Deny;
 use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
+use certificate::Certificate;
 use identity::Identity;
 use key::{Key, KeyHasher};
 use renew::Lineage;
@@ -81,6 +83,8 @@ pub struct Ask<'a> {
     pub headers: &'a HeaderMap,
     /// Whose handshake it is: see [`Policy::client`].
     pub client: IpAddr,
+    /// The certificate that the client presented; TLS has checked it.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// The answer, with what is to be said of it either way.
@@ -90,7 +94,7 @@ pub struct Decision {
     pub route: Option<Arc<Route>>,
     /// What stood where the route has `{name}`.
     pub captures: Captures,
-    /// The subject, once a token was good.
+    /// The subject, once a token or a certificate was good.
     pub subject: Option<Arc<str>>,
     /// Whether a limit in dry run would have refused.
     pub dry_run_refusal: bool,
@@ -120,6 +124,8 @@ pub struct Admission {
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
     pub expires: Option<u64>,
+    /// When the certificate behind it ends, likewise; no renewal of a token moves that.
+    pub certificate_ends: Option<u64>,
     /// Whose session it will be.
     pub identity: Identity,
     /// What the upstream is told of that.
@@ -214,10 +220,12 @@ impl Policy {
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let vouched = identity::vouch(route, &identity)?;
         let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
-        let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
+        let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
+        let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
-        Ok(Admission { permits, wait_ms, expires, identity, vouched, lineage, captures: found.captures.clone() })
+        let captures = found.captures.clone();
+        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
 
     fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {

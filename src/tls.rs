@@ -1,16 +1,18 @@
 //! TLS on both legs. The only place that knows rustls' builders; the provider is named, never the process's default.
 
+pub mod clients;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::config::problem::Problem;
-use crate::material::CertificateMaterial;
+use crate::material::{CertificateMaterial, ClientMaterial};
 
 /// Bytes that rustls may hold for a peer that does not take them.
 pub const WRITE_BUFFER: usize = 16 * 1024;
@@ -19,11 +21,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A listener's TLS: 1.2 and 1.3, X25519MLKEM768 first, tickets, certificates by SNI.
+/// A listener's TLS: 1.2 and 1.3, X25519MLKEM768 first, tickets, certificates by SNI; and clients' certificates, if
+/// `clients` says what to check them with.
 ///
 /// # Errors
-/// Certificates that can't be read and keys that are not theirs, all of them.
-pub fn server_config(certificates: &[CertificateMaterial]) -> Result<Arc<ServerConfig>, Vec<Problem>> {
+/// Certificates that can't be read or used and keys that are not theirs, all of them.
+pub fn server_config(
+    certificates: &[CertificateMaterial],
+    clients: Option<&ClientMaterial>,
+) -> Result<Arc<ServerConfig>, Vec<Problem>> {
     let provider = provider();
     let mut problems = Vec::new();
     let mut keys = Vec::new();
@@ -33,6 +39,14 @@ pub fn server_config(certificates: &[CertificateMaterial]) -> Result<Arc<ServerC
             Err(error) => problems.push(key_problem(material, &error)),
         }
     }
+    let verifier = match clients.map(|clients| clients::verifier(clients, provider.clone())) {
+        Some(Ok(verifier)) => verifier,
+        Some(Err(more)) => {
+            problems.extend(more);
+            WebPkiClientVerifier::no_client_auth()
+        }
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let Some((_, default)) = keys.first().cloned() else { return Err(problems) };
     if !problems.is_empty() {
         return Err(problems);
@@ -42,9 +56,11 @@ pub fn server_config(certificates: &[CertificateMaterial]) -> Result<Arc<ServerC
     let (Ok(built), Ok(ticketer)) = (built, ticketer) else {
         return Err(vec![Problem::new("listen", "the TLS library has no random numbers")]);
     };
-    let mut config = built.with_no_client_auth().with_cert_resolver(Arc::new(BySni::new(keys, default)));
+    let mut config = built.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(BySni::new(keys, default)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Tickets keep a resumption in the client's hands: no memory here, and one key for all workers.
+    // Tickets keep a resumption in the client's hands: no memory here, and one key for all workers. A ticket holds the
+    // client's certificate, which is not checked anew; so the key is this listener's own, or a ticket of one that asks for
+    // none would open one that requires it.
     config.ticketer = ticketer;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
@@ -106,11 +122,15 @@ impl ResolvesServerCert for BySni {
     }
 }
 
-/// TLS to an upstream, whose certificate has to be signed by one of `authorities`, or of the system's.
+/// TLS as a client, of a server whose certificate has to be signed by one of `authorities`, or of the system's; with a
+/// certificate of our own, if the server asks for one.
 ///
 /// # Errors
-/// Without any authority to trust.
-pub fn client_config(authorities: Option<&[CertificateDer<'static>]>) -> Result<Arc<ClientConfig>, String> {
+/// Without any authority to trust; with a key that is not the certificate's.
+pub fn client_config(
+    authorities: Option<&[CertificateDer<'static>]>,
+    own: Option<CertificateMaterial>,
+) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(authorities) => {
@@ -133,7 +153,17 @@ pub fn client_config(authorities: Option<&[CertificateDer<'static>]>) -> Result<
     let built = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("the TLS library fails: {error}"))?;
-    let mut config = built.with_root_certificates(roots).with_no_client_auth();
+    let built = built.with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let at = own.path_of_key;
+            built.with_client_auth_cert(own.chain, own.key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => format!("{at}: the key is not the certificate's"),
+                other => format!("{at}: certificate and key can't be used: {other}"),
+            })?
+        }
+        None => built.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

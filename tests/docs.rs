@@ -52,6 +52,7 @@ fn material() -> tempfile::TempDir {
     for (name, text) in [
         ("tls/fullchain.pem", pair.cert.pem()),
         ("tls/privkey.pem", pair.signing_key.serialize_pem()),
+        ("tls/devices-ca.pem", pair.cert.pem()),
         ("tls/chat.example.org.pem", pair.cert.pem()),
         ("tls/chat.example.org.key", pair.signing_key.serialize_pem()),
         ("keys/jwks.json", jwks.to_owned()),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{Failure, load, print};
+use crate::config::{ClientCertificate, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
@@ -19,7 +20,12 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 fn describe(loaded: &Loaded, name: &str) -> String {
     let mut text = format!("{name}: ok\n");
     for listen in &loaded.listen {
-        let tls = if listen.tls.is_some() { "TLS" } else { "plain" };
+        let tls = match (&listen.tls, listen.verify_client) {
+            (None, _) => "plain",
+            (Some(_), None) => "TLS",
+            (Some(_), Some(VerifyClient::Required)) => "TLS, client certificate required",
+            (Some(_), Some(VerifyClient::Optional)) => "TLS, client certificate optional",
+        };
         let _ = writeln!(text, "listen {} ({tls}), {} workers", listen.address, loaded.workers());
     }
     for route in &loaded.policy.routes {
@@ -42,6 +48,21 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let _ = writeln!(text, "{}", revocations(loaded));
     }
     text
+}
+
+/// What it makes of a client's certificate.
+fn certificate(route: &Route) -> Option<String> {
+    let demand = match route.certificate.demand {
+        ClientCertificate::Off => return None,
+        ClientCertificate::Optional => "optional",
+        ClientCertificate::Required => "required",
+    };
+    let use_of = match &route.token {
+        Some(rule) if rule.require_bound => ", the token bound to it".to_owned(),
+        Some(_) => String::new(),
+        None => format!(", its {} the subject", route.certificate.part()),
+    };
+    Some(format!("client certificate {demand}{use_of}"))
 }
 
 fn revocations(loaded: &Loaded) -> String {
@@ -82,6 +103,7 @@ fn terms(route: &Route) -> Vec<String> {
         }
         None => "no token".to_owned(),
     }];
+    terms.extend(certificate(route));
     terms.push(match &route.origins {
         None => "Origin not looked at".to_owned(),
         Some(Origins::Any) => "any Origin".to_owned(),

@@ -47,6 +47,12 @@ pub(super) struct Options {
     /// The authorities that may sign the gateway's certificate: a PEM file. Default: the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A client certificate and the chain behind it: a PEM file
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert: a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// A further header; may be given several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,

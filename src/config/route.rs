@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::{CertificateSubject, ClientCertificate};
 use super::value::{self, OneOrMany, Origins, Rate, Size, TokenFrom};
 use super::{Require, five_seconds, ten_seconds, yes};
 
@@ -56,6 +57,17 @@ pub struct Route {
     /// Whether the token goes to the upstream too.
     #[serde(default)]
     pub forward_token: bool,
+    /// Whether a client's certificate is its identity: `off`, `optional` or `required`. A listener asks for it with
+    /// `client_ca`.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+    /// The part of the certificate that is the session's subject, on a route without `jwt`: `cn`, `dn`, `dns`, `uri` or
+    /// `email`. Default: cn.
+    pub certificate_subject: Option<CertificateSubject>,
+    /// Whether a token must be bound to the client's certificate (`cnf` with `x5t#S256`, RFC 8705). One that is bound is
+    /// checked in any case.
+    #[serde(default)]
+    pub require_bound_token: bool,
     /// The header in which the upstream gets the token's `sub`. What a client sent under that name is removed.
     #[serde(default = "subject_header")]
     pub subject_header: String,

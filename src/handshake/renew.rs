@@ -48,7 +48,8 @@ pub(super) fn asked(policy: &Policy, parts: &Parts) -> Option<Asked> {
 pub(super) async fn serve(handshake: &Handshake, asked: Asked, parts: &Parts, body: Incoming) -> Answer {
     let policy = &handshake.worker.shared.policy;
     let client = policy.client(handshake.peer, &parts.headers);
-    let ask = Ask { opening: &asked.opening, query: parts.uri.query(), headers: &parts.headers, client };
+    let certificate = handshake.certificate.as_ref().and_then(|read| read.as_ref().ok());
+    let ask = Ask { opening: &asked.opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
     let route = &asked.route;
     let allowed = answer::allowed_origin(route, &parts.headers);
     let mut record = Record::new(handshake, route.clone(), client, &parts.headers);

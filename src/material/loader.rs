@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::config::file;
 use crate::config::problem::Problem;
@@ -82,18 +82,34 @@ impl<'a> Loader<'a> {
 
     /// The certificates of a PEM file, at least one.
     pub(super) fn certificates(&mut self, path: &str, file: &Path) -> Option<Vec<CertificateDer<'static>>> {
+        self.all(path, file, ("certificate", "CERTIFICATE", "x509"))
+    }
+
+    /// The revocation lists of a PEM file, at least one.
+    pub(super) fn revocation_lists(
+        &mut self,
+        path: &str,
+        file: &Path,
+    ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+        self.all(path, file, ("revocation list", "X509 CRL", "crl"))
+    }
+
+    /// All the sections of one kind in a PEM file, at least one: what it is called, its label, and OpenSSL's command for it.
+    fn all<T: PemObject>(&mut self, path: &str, file: &Path, kind: (&str, &str, &str)) -> Option<Vec<T>> {
+        let (called, label, command) = kind;
         let bytes = self.file(path, file)?;
         let shown = self.resolve(file);
         let shown = shown.display();
-        match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
-            Ok(chain) if !chain.is_empty() => return Some(chain),
-            Ok(_) => self.problem(Problem::new(path, format!("there is no certificate in `{shown}`")).help(
-                if is_der(&bytes) {
-                    "the file looks like DER: `openssl x509 -inform der -in FILE` prints it as PEM"
+        match T::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+            Ok(all) if !all.is_empty() => return Some(all),
+            Ok(_) => {
+                let help = if is_der(&bytes) {
+                    format!("the file looks like DER: `openssl {command} -inform der -in FILE` prints it as PEM")
                 } else {
-                    "a PEM file is needed, with -----BEGIN CERTIFICATE-----"
-                },
-            )),
+                    format!("a PEM file is needed, with -----BEGIN {label}-----")
+                };
+                self.problem(Problem::new(path, format!("there is no {called} in `{shown}`")).help(help));
+            }
             Err(error) => self.problem(Problem::new(path, format!("`{shown}` is no good PEM: {}", what(&error)))),
         }
         None

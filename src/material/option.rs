@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 
-use super::Loader;
+use super::{CertificateMaterial, Loader};
 use crate::config::value::{Secret, Source};
 
 /// The bytes of the secret that `option` names, without the line end behind it: the same bytes as a config's `secret`.
@@ -36,6 +36,21 @@ pub fn file(option: &str, path: &Path) -> Result<Vec<u8>, String> {
 pub fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let path = whole(option, path)?;
     read(|loader| loader.certificates(option, &path))
+}
+
+/// The certificate and the private key that two options name; whether they belong together has not been looked at.
+///
+/// # Errors
+/// What is wrong with them, each beginning with its option.
+pub fn pair(certificate: (&str, &Path), key: (&str, &Path)) -> Result<CertificateMaterial, String> {
+    let (certificate, path_of_certificate) = (certificate.0, whole(certificate.0, certificate.1)?);
+    let (key, path_of_key) = (key.0, whole(key.0, key.1)?);
+    read(|loader| {
+        let chain = loader.certificates(certificate, &path_of_certificate);
+        // Both are read before either is given up, so that both problems are told.
+        let private = loader.private_key(key, &path_of_key);
+        Some(CertificateMaterial { chain: chain?, key: private?, path_of_key: key.to_owned() })
+    })
 }
 
 /// The loader's advice on relative paths is about a config's folder; here they are relative to the shell's.

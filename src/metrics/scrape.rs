@@ -66,9 +66,10 @@ fn before_route(deny: Deny) -> bool {
     matches!(deny, Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::NoRoute)
 }
 
-/// What can end a handshake that has no route: also what may come at any moment.
+/// What can end a handshake that has no route: also what may come at any moment, and what TLS refuses as a route would.
 fn without_route(deny: Deny) -> bool {
-    before_route(deny) || matches!(deny, Deny::TotalCap | Deny::ClientLost | Deny::Draining | Deny::Internal)
+    let any_time = matches!(deny, Deny::TotalCap | Deny::ClientLost | Deny::Draining | Deny::Internal);
+    before_route(deny) || any_time || deny == Deny::CertificateMissing
 }
 
 fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

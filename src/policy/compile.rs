@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod certificates;
 mod expiry;
 mod renew;
 mod revocation;
@@ -45,6 +46,8 @@ struct Named {
     /// The names in the file, also of what is wrong in itself.
     typed_jwt: Vec<String>,
     typed_zones: Vec<String>,
+    /// Whether a listener has a `client_ca`.
+    asks_for_certificates: bool,
     typed_assertions: Vec<String>,
 }
 
@@ -87,6 +90,7 @@ impl Policy {
             ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),
+            asks_for_certificates: certificates::are_asked_for(config),
             typed_assertions: config.assertion.keys().cloned().collect(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);

@@ -39,13 +39,26 @@ impl Notice {
     }
 }
 
-/// The two ends that a session may meet.
+/// The ends that a session may meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// When it began.
     pub since: u64,
-    /// When its identity ends, or [`NEVER`].
+    /// When its token ends, or [`NEVER`].
     pub expires: u64,
+    /// When its certificate ends, or [`NEVER`]. No renewal moves that.
+    pub certificate: u64,
+}
+
+impl Ends {
+    /// The end of the identity: the first of the two, and why it is one.
+    fn identity(self) -> (u64, Deny) {
+        if self.certificate < self.expires {
+            (self.certificate, Deny::CertificateExpired)
+        } else {
+            (self.expires, Deny::TokenExpired)
+        }
+    }
 }
 
 /// Which ends a session has spoken of already.
@@ -83,7 +96,7 @@ impl Expiry {
             return Some(Due::End(reason));
         }
         if now >= self.lapse(told, ends) {
-            told.lapse = ends.expires;
+            told.lapse = ends.identity().0;
             return Some(Due::Lapsed);
         }
         let notice = self.notice.as_ref()?;
@@ -113,14 +126,15 @@ impl Expiry {
     fn end(&self, ends: Ends) -> (u64, Deny) {
         let lifetime = self.max_lifetime.map_or(NEVER, |most| ends.since.saturating_add(most));
         match self.on_expiry {
-            OnExpiry::Close if ends.expires <= lifetime => (ends.expires, Deny::TokenExpired),
+            OnExpiry::Close if ends.identity().0 <= lifetime => ends.identity(),
             OnExpiry::Close | OnExpiry::Log => (lifetime, Deny::LifetimeOver),
         }
     }
 
     /// When the end of the identity is to be written down, without being one of the session.
     fn lapse(&self, told: &Told, ends: Ends) -> u64 {
-        if self.on_expiry == OnExpiry::Log && told.lapse != ends.expires { ends.expires } else { NEVER }
+        let (end, _) = ends.identity();
+        if self.on_expiry == OnExpiry::Log && told.lapse != end { end } else { NEVER }
     }
 }
 
@@ -137,7 +151,7 @@ mod tests {
     /// Everything that is due at this moment.
     fn all(expiry: &Expiry, told: &mut Told, expires: u64, now: u64) -> Vec<Due> {
         let mut due = vec![];
-        while let Some(one) = expiry.look(told, Ends { since: 1000, expires }, now) {
+        while let Some(one) = expiry.look(told, Ends { since: 1000, expires, certificate: NEVER }, now) {
             due.push(one);
             if let Due::End(_) = one {
                 break;
@@ -156,6 +170,21 @@ mod tests {
         assert_eq!(all(&both, &mut Told::NOTHING.clone(), 1600, 1500), [Due::End(Deny::LifetimeOver)]);
         // A worker that comes late to both.
         assert_eq!(all(&both, &mut Told::NOTHING.clone(), 1600, 9999), [Due::End(Deny::LifetimeOver)]);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_before_the_token_is_what_ends_the_session_and_no_renewal_moves_it() {
+        let close = expiry(OnExpiry::Close, None, None);
+        let ends = |expires, certificate| Ends { since: 1000, expires, certificate };
+        let look = |expiry: &Expiry, ends, now| expiry.look(&mut Told::NOTHING.clone(), ends, now);
+        for expires in [1400, 9999, NEVER] {
+            assert_eq!(look(&close, ends(expires, 1300), 1299), None);
+            assert_eq!(close.next(&Told::NOTHING, ends(expires, 1300)), 1300);
+            assert_eq!(look(&close, ends(expires, 1300), 1300), Some(Due::End(Deny::CertificateExpired)));
+        }
+        assert_eq!(look(&close, ends(1200, 1300), 1200), Some(Due::End(Deny::TokenExpired)));
+        let log = expiry(OnExpiry::Log, None, None);
+        assert_eq!(look(&log, ends(1400, 1300), 1300), Some(Due::Lapsed));
     }
 
     #[test]
@@ -218,7 +247,7 @@ mod tests {
             let expiry = expiry(if close { OnExpiry::Close } else { OnExpiry::Log }, lifetime, before);
             let mut told = Told::NOTHING;
             for now in 1000..1500 {
-                let due = now >= expiry.next(&told, Ends { since: 1000, expires });
+                let due = now >= expiry.next(&told, Ends { since: 1000, expires, certificate: NEVER });
                 let found = all(&expiry, &mut told, expires, now);
                 prop_assert_eq!(due, !found.is_empty(), "at {}: {:?}", now, found);
                 if let Some(Due::End(_)) = found.last() {

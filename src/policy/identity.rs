@@ -1,10 +1,12 @@
-//! Whose handshake it is: from the token that it carries to what a session knows of its bearer.
+//! Whose handshake it is: from the certificate and the token that it brings to what a session knows of its bearer.
 //!
-//! In this order: a token, whose issuer it names, whether that issuer's keys and rules hold it; and then, once it is
-//! known who asks, whether the claims allow the route.
+//! In this order: the certificate, which TLS has checked already; a token, whose issuer it names, whether that issuer's
+//! keys and rules hold it, and whether it is bound to the certificate; and then, once it is known who asks, whether the
+//! claims allow the route.
 
 use std::sync::Arc;
 
+use super::certificate::{Certificate, bound};
 use super::claims::Claims;
 use super::revocation::Revocations;
 use super::revocation::mark::{Bearer, Marks, TooMany};
@@ -15,14 +17,17 @@ use super::{Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
 
-/// What is known of the bearer of a token that holds.
+/// What is known of the bearer of a token or a certificate that holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// The token's `sub`: 1 to 256 bytes, no control characters, no blanks at its ends, so that it may stand in a header.
+    /// The token's `sub`, or without a token a part of the certificate: 1 to 256 bytes, no control characters, no blanks
+    /// at its ends, so that it may stand in a header.
     pub subject: Option<Arc<str>>,
     /// The wall clock's milliseconds at which it ends: `exp` and the leeway. None where there is no `exp`.
     pub expires: Option<u64>,
-    /// The wall clock's milliseconds at which the token was issued: `iat`.
+    /// The wall clock's milliseconds at which the certificate ends that it rests on, alone or beside a token.
+    pub certificate_ends: Option<u64>,
+    /// The wall clock's milliseconds at which the token was issued: `iat`, or a certificate's `notBefore`.
     pub issued: Option<u64>,
     /// The `[jwt.NAME]` by which it was verified: two issuers may both have an `alice`.
     pub jwt: Option<Arc<str>>,
@@ -40,32 +45,45 @@ impl Identity {
     }
 }
 
-/// Who asks for a route. Without a rule for tokens nobody is known.
+/// Who asks for a route. Without a rule for tokens or certificates nobody is known.
 ///
 /// # Errors
-/// `token_missing`, `token_invalid`, `token_expired` or `keys_unavailable`.
+/// `certificate_missing` or `certificate_expired`; `token_missing`, `token_invalid`, `token_expired` or `keys_unavailable`.
 pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Denial> {
-    let Some(rule) = &route.token else { return Ok(Identity::default()) };
+    let certificate = route.certificate.judge(ask.certificate, now)?;
+    let certificate_ends = certificate.map(|certificate| certificate.ends);
+    let Some(rule) = &route.token else {
+        let subject = certificate.map(|certificate| route.certificate.subject(certificate)).transpose()?;
+        let issued = certificate.map(|certificate| certificate.begins);
+        return Ok(Identity { subject, certificate_ends, issued, ..Identity::default() });
+    };
     let found = token::source::find(&rule.from, ask.headers, ask.query)
         .map_err(|deny| refuse(rule.status, deny, "tokens that disagree, or can't be read"))?;
     let found = found.ok_or(refuse(rule.status, Deny::TokenMissing, "no token where the route looks for one"))?;
-    verify(rule, &found.token, now)
+    let identity = verify(rule, &found.token, ask.certificate, now)?;
+    Ok(Identity { certificate_ends: certificate_ends.or(identity.certificate_ends), ..identity })
 }
 
-/// The identity of a token by one of the route's issuers, whatever the token says it may do.
+/// The identity of a token by one of the route's issuers, whatever the token says it may do. One that is bound to a
+/// certificate holds only beside it (RFC 8705 s3), also on a route that looks at no certificate.
 ///
 /// # Errors
-/// `token_invalid`, `token_expired` or `keys_unavailable`.
-pub fn verify(rule: &TokenRule, token: &str, now: Now) -> Result<Identity, Denial> {
-    let verifier = choose(&rule.verifiers, token).ok_or(refuse(
-        rule.status,
-        Deny::TokenInvalid,
-        "its iss is none of the route's issuers",
-    ))?;
-    verifier.verify(token, now).map_err(|refusal| {
+/// `token_invalid`, `token_expired` or `keys_unavailable`; `certificate_expired` of the certificate that it is bound to.
+pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, now: Now) -> Result<Identity, Denial> {
+    let invalid = |why| refuse(rule.status, Deny::TokenInvalid, why);
+    let verifier = choose(&rule.verifiers, token).ok_or(invalid("its iss is none of the route's issuers"))?;
+    let identity = verifier.verify(token, now).map_err(|refusal| {
         let token::Refusal { deny, why, behind, retry_after } = refusal;
         Denial { behind, retry_after, ..refuse(rule.status, deny, why) }
-    })
+    })?;
+    match bound::check(identity.claims.get("cnf"), certificate).map_err(invalid)? {
+        Some(certificate) => {
+            certificate.check_time(now)?;
+            Ok(Identity { certificate_ends: Some(certificate.ends), ..identity })
+        }
+        None if rule.require_bound => Err(invalid("it is bound to no certificate, and require_bound_token is on")),
+        None => Ok(identity),
+    }
 }
 
 /// Whether the claims allow the route, and of it what the path and host ask for.
@@ -77,7 +95,7 @@ pub fn allow(route: &Route, identity: &Identity, captures: &Captures) -> Result<
     allowed.map_err(|why| Denial::new(Deny::TokenForbidden, why))
 }
 
-/// Whether the token was revoked; and notes in `identity` by what it still can be.
+/// Whether the token, or the subject of a certificate, was revoked; and notes in `identity` by what it still can be.
 ///
 /// # Errors
 /// `token_revoked`, and `token_invalid` for a token that could not be revoked by all that stands in it.
@@ -87,12 +105,17 @@ pub fn check_revoked(
     revocations: &Revocations,
     now: Now,
 ) -> Result<(), Denial> {
-    let Some(rule) = &route.token else { return Ok(()) };
-    identity.marks = revocations.marks(&identity.claims).map_err(|TooMany| {
-        refuse(rule.status, Deny::TokenInvalid, "a claim by which it may be revoked is a list of more than 32 values")
-    })?;
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    identity.marks = match (&route.token, &identity.subject) {
+        (Some(_), _) => revocations.marks(&identity.claims).map_err(|TooMany| {
+            refuse(status, Deny::TokenInvalid, "a claim by which it may be revoked is a list of more than 32 values")
+        })?,
+        // A certificate's: who is banned is banned, whatever says who it is.
+        (None, Some(subject)) => revocations.marks_of_subject(subject),
+        (None, None) => return Ok(()),
+    };
     let revoked = revocations.check(&identity.bearer(), now.wall);
-    revoked.map_or(Ok(()), |why| Err(refuse(rule.status, Deny::TokenRevoked, why)))
+    revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
 }
 
 /// What the upstream is told of who asks.

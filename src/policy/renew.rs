@@ -97,6 +97,8 @@ impl Policy {
         let (Some(rule), Some(renew)) = (&route.token, &route.renew) else {
             return Err(Denial::new(Deny::Internal, "a renewal on a route that has none"));
         };
+        // The route's demands count for who renews as for who comes; the sessions keep the certificates that opened them.
+        route.certificate.judge(ask.certificate, now)?;
         let refuse = |deny, why| identity::refuse(rule.status, deny, why);
         let disagree = || refuse(Deny::TokenInvalid, "tokens that disagree, or can't be read");
         let found = token::source::find(&renew.from, ask.headers, ask.query).map_err(|_| disagree())?;
@@ -109,10 +111,12 @@ impl Policy {
             }
             None => body,
         };
-        let mut identity = identity::verify(rule, token, now)?;
+        let mut identity = identity::verify(rule, token, ask.certificate, now)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let lineage = self.lineage(&identity).ok_or(bad(StatusCode::BAD_REQUEST, "its token has no sub"))?;
-        let expires = identity.expires.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
+        // A token that is bound to a certificate is good for no longer than that.
+        let ends = [identity.expires, identity.certificate_ends].into_iter().flatten().min();
+        let expires = ends.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
         Ok(Renewal { identity, lineage, expires })
     }
 

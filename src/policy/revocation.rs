@@ -120,6 +120,12 @@ impl Revocations {
         self.marker.marks(claims)
     }
 
+    /// The same of a subject that no token names.
+    #[must_use]
+    pub fn marks_of_subject(&self, subject: &str) -> Marks {
+        self.marker.of_subject(subject)
+    }
+
     /// Why a token does not hold at `wall`; none if it was not revoked.
     #[must_use]
     pub fn check(&self, bearer: &Bearer<'_>, wall: u64) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
+use super::certificate;
 use super::expiry::Expiry;
 use super::origin::Origins;
 use super::renew::Renew;
@@ -36,6 +37,8 @@ pub struct Route {
     pub target: Target,
     /// Whether a 4xx of the upstream reaches the client as such.
     pub pass_upstream_errors: bool,
+    /// What it makes of a client's certificate.
+    pub certificate: certificate::Rule,
     /// The token it wants.
     pub token: Option<TokenRule>,
     /// How its sessions are renewed; a route that has one has a `token` too.
@@ -65,6 +68,8 @@ pub struct TokenRule {
     pub from: Vec<TokenFrom>,
     /// Whether the upstream sees it.
     pub forward: bool,
+    /// Whether it has to be bound to the client's certificate.
+    pub require_bound: bool,
     /// The status of a refusal: 403, or 401.
     pub status: u16,
 }

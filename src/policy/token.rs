@@ -219,6 +219,7 @@ impl Verifier {
             _ => Ok(Identity {
                 subject,
                 expires,
+                certificate_ends: None,
                 issued: claims.iat.map(claims::NumericDate::millis),
                 jwt: Some(self.name.clone()),
                 claims: all,

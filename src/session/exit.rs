@@ -2,6 +2,7 @@
 //!
 //! It works by `Drop`, so that a panic, and a worker that stops in the middle, leave the same trace as a Close.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::deny::{Deny, Direction, Side};
 use crate::metrics::Active;
 use crate::now::Timestamp;
 use crate::policy::Permits;
-use crate::policy::expiry::Ends;
+use crate::policy::expiry::{Ends, NEVER};
 use crate::policy::route::Route;
 
 /// How a session ended.
@@ -78,7 +79,12 @@ impl Exit {
     #[must_use]
     #[inline]
     pub fn ends(&self) -> Ends {
-        Ends { since: self.entry.since.mono, expires: self.entry.holder.term.get() }
+        let holder = &self.entry.holder;
+        Ends {
+            since: self.entry.since.mono,
+            expires: holder.term.get(),
+            certificate: holder.certificate_ends.map_or(NEVER, NonZeroU64::get),
+        }
     }
 
     /// Begins the end since the identity's has come. False: a renewal has moved it.

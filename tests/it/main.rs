@@ -16,6 +16,10 @@ mod upward;
 mod admission;
 // What a token must claim, and of which issuer it may be.
 mod claims;
+// Clients' certificates: who gets in, and as whom.
+mod certificates;
+// Tokens that are bound to one, and TLS sessions that are resumed.
+mod bound;
 // Keys that are fetched while the gateway runs.
 mod keysets;
 // Where a token may stand, and where it is never seen.

@@ -175,7 +175,9 @@ async fn a_panic_gives_back_what_its_session_held_and_is_written_down() {
         let opening = Opening { host: "chat.example.com".into(), path: "/ws".into() };
         let client = "192.0.2.1".parse().unwrap();
         let now = shared.books.clock.now();
-        let decision = shared.policy.admit(&Asked { opening: &opening, query: None, headers: &headers, client }, now);
+        let decision = shared
+            .policy
+            .admit(&Asked { opening: &opening, query: None, headers: &headers, client, certificate: None }, now);
         let (admission, route) = (decision.verdict.unwrap(), decision.route.unwrap());
         shared.books.metrics.handshake(Some(route.index), Ok(()), 0);
         let id = shared.books.sessions.next_id();

@@ -40,7 +40,7 @@ fn begin(
     };
     let headers = http::HeaderMap::new();
     let opening = Opening { host: "test".into(), path: "/".into() };
-    let ask = Ask { opening: &opening, query: None, headers: &headers, client: HERE };
+    let ask = Ask { opening: &opening, query: None, headers: &headers, client: HERE, certificate: None };
     let decision = policy.admit(&ask, state.books.clock.now());
     let (route, permits) = (decision.route.unwrap(), decision.verdict.unwrap().permits);
     let active = state.books.metrics.traffic(0, 0).enter();

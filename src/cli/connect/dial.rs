@@ -32,10 +32,15 @@ pub(super) enum Failed {
 /// How to speak TLS; none for a `ws://` URL.
 pub(super) fn tls(options: &Options) -> Result<Option<Arc<ClientConfig>>, String> {
     if options.url.scheme_str() != Some("wss") {
-        return Ok(None);
+        return if options.cert.is_none() { Ok(None) } else { Err("--cert: ws:// has no TLS; use wss://".to_owned()) };
     }
+    let own = match (&options.cert, &options.key) {
+        (Some(certificate), Some(key)) => Some(option::pair(("--cert", certificate), ("--key", key))?),
+        // The one without the other does not pass the command line.
+        _ => None,
+    };
     let authorities = options.ca.as_ref().map(|path| option::certificates("--ca", path)).transpose()?;
-    tls::client_config(authorities.as_deref()).map(Some)
+    tls::client_config(authorities.as_deref(), own).map(Some)
 }
 
 /// The handshake as the options want it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, nearest, token_from, upward};
+use super::{Findings, Named, certificates, nearest, token_from, upward};
 use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
 use crate::config::{self, Config, OnExcess};
 use crate::now::millis;
@@ -68,6 +68,7 @@ fn one(
 ) -> Option<Route> {
     let before = found.problems.len();
     let target = target(typed, at, found);
+    let certificate = certificates::rule(typed, at, named.asks_for_certificates, found);
     let token = token(typed, at, named, found);
     let renew = super::renew::of_route(typed, token.as_ref(), at, found);
     let require = require(typed, matchers, at, found);
@@ -88,6 +89,7 @@ fn one(
         captures: matcher.names.clone(),
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
+        certificate,
         token,
         renew,
         require,
@@ -149,7 +151,13 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
     let names = typed.jwt.as_ref()?;
     token_from::check(typed, at, &named.ours, found);
     let (verifiers, status) = verifiers(names, at, named, found)?;
-    Some(TokenRule { verifiers, from: typed.token_from.clone(), forward: typed.forward_token, status })
+    Some(TokenRule {
+        verifiers,
+        from: typed.token_from.clone(),
+        forward: typed.forward_token,
+        require_bound: typed.require_bound_token,
+        status,
+    })
 }
 
 /// The `[jwt.NAME]`s of a route, and the status of its refusals: 401 if one of them says so.
@@ -214,8 +222,13 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
                 );
             }
             // A token that no browser adds by itself keeps strange pages out; a cookie was refused above.
+            // A certificate does not: a browser shows it to the listener whatever page asks, as it sends a cookie.
             if typed.jwt.is_none() {
-                let message = "no Origin is looked at: a page anywhere can connect with its visitor's cookies";
+                let message = if certificates::has_identity(typed) {
+                    "no Origin is looked at: a page anywhere can connect with its visitor's certificate and cookies"
+                } else {
+                    "no Origin is looked at: a page anywhere can connect with its visitor's cookies"
+                };
                 found.warn(at, message, "add `origins`, or say `origins = \"any\"`");
             }
             None
@@ -286,8 +299,9 @@ fn handshakes(
 fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
     let Some(connections) = &typed.connections else { return Caps::default() };
     let at = format!("{at}.connections");
-    if connections.per_subject.is_some() && typed.jwt.is_none() {
-        found.wrong(format!("{at}.per_subject"), "without `jwt` nobody has a subject", "add `jwt`, or remove it");
+    if connections.per_subject.is_some() && !certificates::has_identity(typed) {
+        let message = "without `jwt` or `client_certificate` nobody has a subject";
+        found.wrong(format!("{at}.per_subject"), message, "add one of them, or remove it");
     }
     Caps {
         total: connections.total.map(|total| Cap::new(total, connections.warn_at)),

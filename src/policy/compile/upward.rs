@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{Findings, Named, nearest};
+use super::{Findings, Named, certificates, nearest};
 use crate::config::{self, Config};
 use crate::material::Material;
 use crate::policy::assertion::Assertion;
@@ -88,8 +88,9 @@ pub(super) fn route(typed: &config::Route, at: &str, named: &Named, found: &mut 
 fn assertion(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<Arc<Assertion>> {
     let name = typed.assertion.as_ref()?;
     let at = format!("{at}.assertion");
-    if typed.jwt.is_none() {
-        found.wrong(&at, "without `jwt` there is nobody to vouch for", "add `jwt`, or remove it");
+    if !certificates::has_identity(typed) {
+        let message = "without `jwt` or `client_certificate` there is nobody to vouch for";
+        found.wrong(&at, message, "add one of them, or remove it");
     }
     if !named.typed_assertions.contains(name) {
         found.wrong(at, format!("there is no [assertion.{name}]"), &nearest(name, named.typed_assertions.iter()));

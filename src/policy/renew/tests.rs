@@ -53,7 +53,13 @@ fn good(more: Value) -> String {
 fn renew(policy: &Policy, headers: &[(http::HeaderName, &str)], query: &str, body: &[u8]) -> Result<Renewal, Denial> {
     let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
     let opening = opening("a", "/ws/renew");
-    let ask = Ask { opening: &opening, query: Some(query), headers: &headers, client: [127, 0, 0, 1].into() };
+    let ask = Ask {
+        opening: &opening,
+        query: Some(query),
+        headers: &headers,
+        client: [127, 0, 0, 1].into(),
+        certificate: None,
+    };
     policy.renew(&policy.routes[0], &ask, body, NOW)
 }
 

@@ -89,6 +89,10 @@ impl Marker {
         Ok(Marks(keys.into()))
     }
 
+    pub(super) fn of_subject(&self, subject: &str) -> Marks {
+        Marks(Box::new([self.key(b's', "", b't', subject)]))
+    }
+
     /// The mark that the tokens have which `what` revokes.
     pub(super) fn key_of(&self, what: &What) -> Key {
         match what {

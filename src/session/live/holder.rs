@@ -1,5 +1,6 @@
 //! Whose a session is: what is kept of its identity while it lives. Not the claims, so that an idle session stays small.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -22,8 +23,10 @@ pub struct Holder {
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`, for a renewal is judged by it too.
     pub captures: Captures,
-    /// When the identity ends.
+    /// When the token ends.
     pub term: Term,
+    /// When the certificate ends, in [`crate::now::Now::mono`]: no renewal moves that.
+    pub certificate_ends: Option<NonZeroU64>,
     token: Mutex<Token>,
 }
 
@@ -85,7 +88,13 @@ impl From<&Identity> for Holder {
 impl From<&Admission> for Holder {
     fn from(admission: &Admission) -> Self {
         let holder = Self::from(&admission.identity).until(admission.expires);
-        Self { lineage: admission.lineage, captures: admission.captures.clone(), ..holder }
+        Self {
+            lineage: admission.lineage,
+            captures: admission.captures.clone(),
+            // One that ends at the clock's first moment may as well end at its second.
+            certificate_ends: admission.certificate_ends.and_then(|end| NonZeroU64::new(end.max(1))),
+            ..holder
+        }
     }
 }
 

@@ -222,7 +222,13 @@ fn admitted(terms: Terms) -> (Arc<Route>, Permits) {
     let mut policy = loaded.policy;
     let opening = Opening { host: "test".into(), path: "/".into() };
     let headers = http::HeaderMap::new();
-    let ask = Ask { opening: &opening, query: None, headers: &headers, client: Ipv4Addr::LOCALHOST.into() };
+    let ask = Ask {
+        opening: &opening,
+        query: None,
+        headers: &headers,
+        client: Ipv4Addr::LOCALHOST.into(),
+        certificate: None,
+    };
     let decision = policy.admit(&ask, Clock::system().now());
     let permits = decision.verdict.unwrap().permits;
     drop(decision.route);

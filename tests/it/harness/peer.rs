@@ -148,6 +148,20 @@ impl Peer {
         assert_eq!(self.buffer, b"", "before the end");
     }
 
+    /// Waits for the end of the stream, which has to be an error: what it says.
+    pub async fn error(&mut self) -> String {
+        let error = async {
+            loop {
+                match self.more().await {
+                    Ok(0) => panic!("an end in order, after {:?}", self.buffer),
+                    Ok(_) => {}
+                    Err(error) => return error.to_string(),
+                }
+            }
+        };
+        within("an error", error).await
+    }
+
     /// Everything up to the end of the stream.
     pub async fn rest(&mut self) -> Vec<u8> {
         within("the end", async { while self.more().await.is_ok_and(|read| read > 0) {} }).await;

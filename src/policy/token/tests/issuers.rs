@@ -13,7 +13,7 @@ fn rule() -> TokenRule {
         Verifier::compile(name, &settings(issuer), &KeyMaterial::Secret(secret.to_vec())).unwrap().into()
     };
     let verifiers = vec![compile("main", "A", SECRET), compile("partner", "B", OTHER_SECRET)];
-    TokenRule { verifiers, from: Vec::new(), forward: false, status: 401 }
+    TokenRule { verifiers, from: Vec::new(), forward: false, require_bound: false, status: 401 }
 }
 
 fn by(secret: &[u8], issuer: Value) -> Result<Identity, Denial> {
@@ -23,7 +23,7 @@ fn by(secret: &[u8], issuer: Value) -> Result<Identity, Denial> {
     }
     let key = EncodingKey::from_secret(secret);
     let token = signed(Algorithm::HS256, &key, r#"{"alg":"HS256"}"#, claims.to_string().as_bytes());
-    verify(&rule(), &token, NOW)
+    verify(&rule(), &token, None, NOW)
 }
 
 #[test]
@@ -46,6 +46,6 @@ fn a_token_of_nobody_the_route_knows_is_refused() {
         let denial = by(SECRET, issuer).unwrap_err();
         assert_eq!((denial.deny, denial.why), (Deny::TokenInvalid, "its iss is none of the route's issuers"));
     }
-    let garbage = verify(&rule(), "garbage", NOW).unwrap_err();
+    let garbage = verify(&rule(), "garbage", None, NOW).unwrap_err();
     assert_eq!(garbage.deny, Deny::TokenInvalid);
 }
