@@ -203,3 +203,6 @@ fn dice() -> u32 {
     // The keys of std's hasher are random; the lower half is as good as the upper.
     RandomState::new().hash_one(0_u8) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub struct Renew {
 }
 
 /// Whose a token is: the `[jwt.NAME]`, `iss`, `sub` and `sid`, hashed. Tokens of one lineage may take each other's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lineage(Key);
 
 /// A token that may renew sessions.

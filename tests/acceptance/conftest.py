@@ -78,9 +78,8 @@ def page(browser):
 
 
 @pytest.fixture
-def act(page, site):
-    """Calls a function of `page/session.html`, which holds one socket."""
-    return Held(page, site).act
+def held(page, site):
+    return Held(page, site)
 
 
 @pytest.fixture

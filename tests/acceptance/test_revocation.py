@@ -74,18 +74,19 @@ def joins(gateway, token):
         return refused.response.body.decode().partition(":")[0]
 
 
-def test_a_page_sees_4001_when_its_user_is_logged_out_and_stays_out(gateway, token, act):
+def test_a_page_sees_4001_when_its_user_is_logged_out_and_stays_out(gateway, token, held):
     url = gateway.url("/chat/rooms/logout")
     mine, other = token(subject="mallory"), token(subject="alice")
+    held.visit()
     with open_chat(url, other) as alice:
-        assert act("connect", url, mine) == {"message": {"joined": "mallory"}}
+        assert held.call("connect", url, mine) == {"message": {"joined": "mallory"}}
         with gateway.ends_one("token_revoked", "gateway", "chat") as line:
             status, said = curl(gateway, "POST", "/revocations", {"subject": "mallory", "note": "reported"})
             answered = time.monotonic()
-            assert act("step") == {"code": 4001, "reason": "token_revoked", "clean": True}
+            assert held.call("step") == {"code": 4001, "reason": "token_revoked", "clean": True}
             assert time.monotonic() - answered < 1
         assert (status, said["sessions"], line["subject"], line["close_code"]) == (201, 1, "mallory", 4001)
-        assert act("connect", url, mine)["code"] == 1006
+        assert held.call("connect", url, mine)["code"] == 1006
         assert joins(gateway, token(subject="mallory")) == "token_revoked"
         assert hears_itself(alice)
     assert curl(gateway, "DELETE", f"/revocations/{said['id']}")[0] == 204

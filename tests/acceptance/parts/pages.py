@@ -54,13 +54,15 @@ def serving():
 
 
 class Held:
-    """The page that holds one socket: `act` calls a function of its script, on the page that `host` serves."""
+    """The page that holds one socket, `page/session.html`, in a browser."""
 
     def __init__(self, page, site):
         self._page, self._site = page, site
 
-    def act(self, name, *arguments, host="127.0.0.1"):
-        where = f"http://{host}:{self._site}/session.html"
-        if self._page.url != where:
-            self._page.goto(where)
+    def visit(self, host="127.0.0.1"):
+        """Opens the page, as `host` serves it."""
+        self._page.goto(f"http://{host}:{self._site}/session.html")
+
+    def call(self, name, *arguments):
+        """What a function of the page's script returns."""
         return self._page.evaluate(f"(arguments) => {name}(...arguments)", list(arguments))

@@ -294,6 +294,9 @@ impl Gate {
         assert_eq!(lines("session_ended") as f64, ended, "lines and counts of ends\n{all}");
         assert_eq!(admitted, ended, "whoever was admitted has an end\n{all}");
         assert_eq!(sum("wsgate_sessions_active", "\0"), 0.0);
+        assert_eq!(lines("renewal") as f64, sum("wsgate_renewals_total", "\0"), "lines and counts of renewals\n{all}");
+        let expired = sum("wsgate_sessions_expired_total", "\0");
+        assert_eq!(lines("identity_expired") as f64, expired, "lines and counts of lapses\n{all}");
     }
 }
 

@@ -1,0 +1,43 @@
+//! What a handshake gets that asks, without any server.
+
+use super::*;
+use crate::load;
+
+const CONFIG: &str = r#"
+listen = [{ address = "127.0.0.1:0" }]
+route = [{ upstream = "http://a", jwt = "main", origins = "any" }]
+jwt.main = { algorithms = ["EdDSA"], jwks = "http://127.0.0.1/" }
+"#;
+
+/// The example of RFC 8037 s A.2.
+const SET: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+fn keysets() -> (Keysets, Arc<Published>) {
+    let loaded =
+        load::text(CONFIG, "test.toml", std::path::Path::new("."), &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    let published = loaded.policy.key_sets;
+    (Keysets::new(&published, &loaded.keyset_tls, 4), published[0].clone())
+}
+
+#[test]
+fn who_looked_at_an_older_set_than_there_is_does_not_wait_nor_cause_a_fetch() {
+    let (keysets, published) = keysets();
+    let clock = Clock::system();
+    published.take(SET, clock.now()).unwrap();
+    let set = &keysets.sets[0];
+    assert_eq!(set.ask(0, &clock), None, "a set came in between");
+    assert_eq!(set.ask(1, &clock), Some(Asked::Begin), "and that cost nobody the cooldown's fetch");
+    assert_eq!(set.ask(1, &clock), Some(Asked::Join));
+}
+
+#[test]
+fn a_set_is_missing_until_it_is_there_and_again_when_it_is_too_old() {
+    let (keysets, published) = keysets();
+    let clock = Clock::system();
+    assert_eq!(keysets.missing(&clock), ["jwt.main: the key set of http://127.0.0.1/ was never fetched"]);
+    published.take(SET, clock.now()).unwrap();
+    assert_eq!(keysets.missing(&clock), Vec::<String>::new());
+    clock.advance(Duration::from_secs(86_401));
+    assert_eq!(keysets.missing(&clock), ["jwt.main: the key set of http://127.0.0.1/ is older than jwks_max_stale"]);
+}
