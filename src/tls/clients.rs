@@ -101,3 +101,35 @@ fn refused(error: &CertificateError) -> &'static str {
         _ => "the client's certificate does not hold",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    fn authorities(count: usize) -> ClientMaterial {
+        let key = KeyPair::generate().unwrap();
+        let one = |number: usize| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, format!("{number:0>64}"));
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let authorities = (0..count).map(one).collect();
+        ClientMaterial { authorities, revoked: None, verify: VerifyClient::Required, path: "listen[0].tls".into() }
+    }
+
+    #[test]
+    fn authorities_whose_names_do_not_fit_into_a_handshake_are_told_of() {
+        assert!(verifier(&authorities(100), super::super::provider()).is_ok());
+        let problems = verifier(&authorities(250), super::super::provider()).unwrap_err();
+        assert_eq!(problems[0].path, "listen[0].tls.client_ca");
+        assert!(problems[0].message.starts_with("250 authorities are too many"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_told_of() {
+        let clients = ClientMaterial { revoked: Some(vec![b"0\x00".to_vec().into()]), ..authorities(1) };
+        let problems = verifier(&clients, super::super::provider()).unwrap_err();
+        assert_eq!(problems[0].path, "listen[0].tls.client_crl");
+    }
+}
