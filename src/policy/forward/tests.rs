@@ -109,6 +109,24 @@ fn a_trusted_proxys_words_are_kept_and_continued() {
     assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
 }
 
+/// What `{tenant}` stands for was judged; a proxy that passes on whatever a client says must not undo that.
+#[test]
+fn where_a_host_is_captured_the_upstream_is_told_of_no_other() {
+    let said = [
+        ("host", "acme.example.com"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-host", "other.example.com"),
+        ("forwarded", "for=192.0.2.7;host=other.example.com"),
+    ];
+    let proxy = Caller { trusted: true, ..caller("10.0.0.1") };
+    let (headers, _) = sent("host = \"{tenant}.example.com\"", proxy, &said);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["acme.example.com"]);
+    assert_eq!(all(&headers, "forwarded"), ["for=10.0.0.1;proto=https;host=\"acme.example.com\""]);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7, 10.0.0.1"]);
+    let (headers, _) = sent("host = \"acme.example.com\"", proxy, &said);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["other.example.com"]);
+}
+
 #[test]
 fn only_permessage_deflate_is_offered() {
     let offers =
