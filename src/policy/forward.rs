@@ -139,7 +139,7 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
 
 /// Whether a header is one of those that say who the client is, in whatever way a backend would spell it.
 pub(crate) fn is_about_client(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
+    let name = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     // RFC 9440 s4: whoever ends TLS removes what a client says of its own certificate.
     let about_certificate = name == "client-cert" || name == "client-cert-chain";
     name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip" || about_certificate

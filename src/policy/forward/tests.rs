@@ -87,6 +87,8 @@ fn what_a_stranger_says_of_itself_is_replaced() {
         ("x-forwarded-user", "root"),
         ("client-cert", ":MIIB:"),
         ("client_cert_chain", ":MIIB:"),
+        ("client.cert", ":MIIB:"),
+        ("x.forwarded!for", "10.0.0.1"),
         ("x-forwarded-client-cert", "Subject=\"CN=root\""),
     ];
     let (headers, _) = sent("", caller("2001:db8::1"), &said);
@@ -95,7 +97,7 @@ fn what_a_stranger_says_of_itself_is_replaced() {
     assert_eq!(all(&headers, "x-forwarded-host"), ["chat.example.com"]);
     assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::1]\";proto=https;host=\"chat.example.com\""]);
     assert!(!headers.values().any(|value| value.as_bytes().windows(8).any(|w| w == b"10.0.0.1")), "{headers:?}");
-    for gone in ["x-forwarded-user", "client-cert", "client_cert_chain", "x-forwarded-client-cert"] {
+    for gone in ["x-forwarded-user", "client-cert", "client_cert_chain", "client.cert", "x-forwarded-client-cert"] {
         assert!(!headers.contains_key(gone), "{gone}");
     }
 }
