@@ -13,7 +13,7 @@ use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::upward::Vouched;
-use super::{Ask, Denial};
+use super::{Admission, Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
 
@@ -115,6 +115,25 @@ pub fn check_revoked(
         (None, None) => return Ok(()),
     };
     let revoked = revocations.check(&identity.bearer(), now.wall);
+    revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
+}
+
+/// Whether a handshake that was admitted before it had to wait would still be: while it waits, a token or certificate may
+/// end, or be revoked.
+///
+/// # Errors
+/// `token_expired`, `certificate_expired` or `token_revoked`.
+pub fn check_still(route: &Route, admitted: &Admission, revocations: &Revocations, now: Now) -> Result<(), Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    let is_over = |end: Option<u64>| end.is_some_and(|end| now.mono >= end);
+    if is_over(admitted.expires) {
+        let why = "its exp and the leeway passed while it waited for its turn";
+        return Err(refuse(status, Deny::TokenExpired, why));
+    }
+    if is_over(admitted.certificate_ends) {
+        return Err(Denial::new(Deny::CertificateExpired, "its notAfter passed while it waited for its turn"));
+    }
+    let revoked = revocations.check(&admitted.identity.bearer(), now.wall);
     revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
 }
 

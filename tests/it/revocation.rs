@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wsgate::load;
 
 use crate::harness::gate::SECRET;
-use crate::harness::{Ask, Backend, Echo, Frame, Gate, Peer, Setup};
+use crate::harness::{Ask, Backend, Echo, Frame, Gate, Peer, Setup, until};
 
 const HOUR: u64 = 3600;
 
@@ -159,6 +159,24 @@ async fn a_handshake_that_was_judged_before_the_revocation_and_listed_after_it_i
     upstream.send(request.switch("")).await;
     assert_eq!(client.head().await.status(), 101);
     is_ended(&mut gate, (client, upstream)).await;
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_revoked_while_he_waits_for_his_turn_never_reaches_the_upstream() {
+    let backend = Backend::new().await;
+    let terms = "jwt = \"main\"\nhandshakes = { rate = \"1r/s\", burst = 1 }";
+    let mut gate = Setup::new().route("/ws", &backend.url(), terms).start();
+    let alice = Ask::to("/ws").bearer(&token(&gate, json!({ "sub": "alice" })));
+    let (first, _upstream) = gate.session_of(&backend, &alice).await;
+    first.reset();
+    gate.ended("client", "client_lost").await;
+    let mut waiting = gate.asking(&alice).await;
+    until("the second to wait", || gate.shared().policy.total.used() == 1).await;
+    gate.revoke(&json!({ "subject": "alice" })).await;
+    assert_eq!(waiting.head().await.status(), 403);
+    gate.refused("token_revoked").await;
+    backend.saw_nobody();
     gate.finish().await;
 }
 
