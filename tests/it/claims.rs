@@ -53,3 +53,28 @@ async fn a_route_takes_tokens_of_each_of_its_issuers_by_that_issuers_key() {
     }
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn two_issuers_who_call_somebody_alike_do_not_share_a_cap() {
+    let backend = Backend::new().await;
+    let setup = Setup::new();
+    let other = "another secret of at least 32 bytes, for the other";
+    std::fs::write(setup.folder.path().join("other"), other).unwrap();
+    let blocks = "issuer = \"A\"\n[jwt.partner]\nalgorithms = [\"HS256\"]\nsecret = \"file:other\"\nissuer = \"B\"";
+    let keys = "jwt = [\"main\", \"partner\"]\nconnections = { per_subject = 1 }";
+    let mut gate = setup.jwt(blocks).route("/ws", &backend.url(), keys).start();
+    let exp = gate.clock.now().wall / 1000 + 60;
+    let alice = |issuer: &str, secret| {
+        let claims = json!({ "iss": issuer, "sub": "alice", "exp": exp });
+        Ask::to("/ws").bearer(&crate::harness::gate::sign_with(secret, &claims))
+    };
+    let (one, _upstream) = gate.session_of(&backend, &alice("A", SECRET)).await;
+    let (two, _other_upstream) = gate.session_of(&backend, &alice("B", other)).await;
+    assert_eq!(gate.refusal(&alice("A", SECRET)).await.status(), 429);
+    gate.refused("subject_cap").await;
+    for client in [one, two] {
+        client.reset();
+        gate.ended("client", "client_lost").await;
+    }
+    gate.finish().await;
+}
