@@ -71,6 +71,11 @@ pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Deni
 /// `token_invalid`, `token_expired` or `keys_unavailable`; `certificate_expired` of the certificate that it is bound to.
 pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, now: Now) -> Result<Identity, Denial> {
     let invalid = |why| refuse(rule.status, Deny::TokenInvalid, why);
+    // Before a part of it is parsed to choose by: no issuer of the route takes one that is longer.
+    let most = rule.verifiers.iter().map(|verifier| verifier.max_token_size()).max().unwrap_or_default();
+    if token.len() as u64 > most {
+        return Err(invalid("longer than max_token_size"));
+    }
     let verifier = choose(&rule.verifiers, token).ok_or(invalid("its iss is none of the route's issuers"))?;
     let identity = verifier.verify(token, now).map_err(|refusal| {
         let token::Refusal { deny, why, behind, retry_after } = refusal;
