@@ -27,6 +27,7 @@ pub mod token;
 pub mod upward;
 pub mod zone;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ pub struct Policy {
     keys: KeyHasher,
 }
 
-/// One handshake, as far as it is known before anything is decided.
-#[derive(Clone, Copy, Debug)]
+/// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.
+#[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// Host and path.
     pub opening: &'a Opening,
@@ -85,6 +86,12 @@ pub struct Ask<'a> {
     pub client: IpAddr,
     /// The certificate that the client presented; TLS has checked it.
     pub certificate: Option<&'a Certificate>,
+}
+
+impl fmt::Debug for Ask<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("opening", self.opening).field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 /// The answer, with what is to be said of it either way.
