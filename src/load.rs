@@ -99,8 +99,12 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
-    compiled.policy.revocations.restore(revoked);
-    let warnings = material.warnings.into_iter().chain(compiled.warnings).collect();
+    let vain = compiled.policy.revocations.restore(revoked);
+    let vain = (vain > 0).then(|| {
+        let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
+        Problem::new("revocation.file", message).help("they end nobody's token: name it again, or lift them")
+    });
+    let warnings = material.warnings.into_iter().chain(compiled.warnings).chain(vain).collect();
     Ok(Loaded {
         policy: compiled.policy,
         listen,

@@ -304,3 +304,27 @@ fn a_file_that_was_cut_or_altered_stops_the_start_with_its_place() {
     }
     assert!(start(b"\xff").unwrap_err().contains("UTF-8"));
 }
+
+#[test]
+fn revocations_that_end_nobody_any_more_are_told_of_at_the_start() {
+    let folder = TempDir::new().unwrap();
+    let entry = |id: u8, what: &str| {
+        format!(
+            "{{\"id\": \"000000000000000{id}\", {what}, \"created\": \"2026-01-01T00:00:00Z\", \"expires\": \"2126-01-01T00:00:00Z\"}}"
+        )
+    };
+    let entries = [
+        entry(1, "\"subject\": \"alice\""),
+        entry(2, "\"claim\": \"sid\", \"value\": \"s\""),
+        entry(3, "\"claim\": \"device\", \"value\": \"d\""),
+        entry(4, "\"subject\": \"alice\", \"jwt\": \"gone\""),
+    ];
+    let text = format!("{{\"version\": 1, \"revocations\": [{}]}}", entries.join(","));
+    std::fs::write(folder.path().join("r.json"), text).unwrap();
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
+        [revocation]\nfile = \"r.json\"\n";
+    let loaded = load::text(config, "test.toml", folder.path(), &|_| None).unwrap_or_else(|report| panic!("{report}"));
+    let [warning] = loaded.warnings.problems() else { panic!("{}", loaded.warnings) };
+    assert_eq!(warning.path, "revocation.file");
+    assert!(warning.message.starts_with("2 revocations"), "{warning:?}");
+}
