@@ -29,9 +29,9 @@ async def plain(websocket: WebSocket) -> None:
 def vouched(websocket: WebSocket) -> dict:
     """What the gateway signed for this handshake; 403 for everybody who did not come through it."""
     assertion = websocket.headers.get("x-auth-assertion", "")
-    needed = {"require": ["exp", "sub"]}
+    demands = {"issuer": "wsgate", "audience": "chat", "leeway": 5, "options": {"require": ["exp", "sub"]}}
     try:
-        return jwt.decode(assertion, KEY, algorithms=["ES256"], issuer="wsgate", audience="chat", leeway=5, options=needed)
+        return jwt.decode(assertion, KEY, algorithms=["ES256"], **demands)
     except jwt.InvalidTokenError as error:
         raise WebSocketException(status.WS_1008_POLICY_VIOLATION) from error
 

@@ -24,18 +24,8 @@ def fetch_token(url):
     try:
         return json.load(request.urlopen(url, form.encode(), timeout=10))["access_token"]
     except error.HTTPError as refused:
-        if refused.code in (400, 401):
-            return None
-        raise
-
-
-async def session(url, token):
-    """One connection, until it ends; the word for its end."""
-    async with connect(url, additional_headers={"Authorization": f"Bearer {token}"}) as socket:
-        with contextlib.suppress(ConnectionClosed):
-            async for message in socket:
-                print(message, flush=True)
-    return "closed" if socket.close_code == 1000 else socket.close_reason or "lost"
+        if refused.code not in (400, 401):
+            raise
 
 
 async def main(url, token_url):
@@ -45,7 +35,11 @@ async def main(url, token_url):
         try:
             if (token := await asyncio.to_thread(fetch_token, token_url)) is None:
                 return "logged out"
-            why = await session(url, token)
+            async with connect(url, additional_headers={"Authorization": f"Bearer {token}"}) as socket:
+                with contextlib.suppress(ConnectionClosed):
+                    async for message in socket:
+                        print(message, flush=True)
+            why = "closed" if socket.close_code == 1000 else socket.close_reason or "lost"
         except InvalidStatus as refused:
             why = refused.response.body.decode().partition(":")[0]
             wait = int(refused.response.headers.get("Retry-After", 0))

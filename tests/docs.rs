@@ -117,8 +117,9 @@ fn the_pages_show_the_files_of_examples_as_they_are() {
         shown.insert(file.to_owned());
     }
     let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
-    // What Python leaves beside a file that was run has no such ending.
-    let files = files.filter(|path| path.is_file()).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    // A folder there is what Python leaves of a file that was run.
+    let files =
+        files.filter(|path| path.is_file()).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
     assert_eq!(shown, files.collect());
 }
 

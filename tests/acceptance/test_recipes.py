@@ -50,8 +50,8 @@ def test_fastapi_learns_who_is_there_and_refuses_who_came_past(tmp_path):
 def in_browser(tmp_path, chat, authority, site, page):
     """The browser's recipe, its page on `host` with the script of the recipe, and a login that gives out `tokens`."""
     config = blocks("A browser", "toml")[0]
-    origin = {"https://app.example.com": f"http://127.0.0.1:{site}"}
-    with Gateway(tmp_path, adapted(config, {TLS: inline(authority), BACKEND: chat.url, **origin, **PROMPT}), env=ENV) as gateway:
+    changes = {TLS: inline(authority), BACKEND: chat.url, "https://app.example.com": f"http://127.0.0.1:{site}"}
+    with Gateway(tmp_path, adapted(config, changes | PROMPT), env=ENV) as gateway:
 
         def start(login, host="127.0.0.1", renew="/renew"):
             page.expose_function("login", login)
