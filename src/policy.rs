@@ -278,10 +278,10 @@ impl Policy {
             Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
             None => None,
         };
-        let subject = match (&route.caps.per_subject, identity.subject.as_deref()) {
+        let subject = match (&route.caps.per_subject, &identity.subject) {
             (Some(cap), Some(subject)) => {
-                // Two issuers may both have an `alice`. No subject has a line end, so no two pairs look alike.
-                let key = [identity.jwt.as_deref().unwrap_or_default(), subject].join("\n");
+                // Of two issuers each has its own `alice`. No subject holds a NUL, so no two keys look alike.
+                let key = [identity.jwt.as_deref().unwrap_or_default(), subject].join("\0");
                 let key = self.keys.key(key.as_bytes());
                 Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
             }
