@@ -28,26 +28,25 @@ use tell::Teller;
 /// How long a handshake waits for a fetch. What comes later serves the next try of its client.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// One part in so many of the places for handshakes under way may wait for key sets, so that a key server that hangs
-/// takes the places of nobody else's clients.
+/// One part in so many of the places for handshakes under way may wait for key sets, the sets sharing it evenly, so that a
+/// key server that hangs takes the places of nobody else's clients.
 const SHARE: usize = 4;
 
 /// Every published key set of a gateway.
 pub struct Keysets {
     sets: Vec<Arc<Keyset>>,
-    /// Places of handshakes that wait.
-    waiting: Semaphore,
 }
 
 impl Keysets {
     /// Those of a policy; `tls` by the name of the `[jwt.NAME]`. `places` is the number of handshakes under way.
     #[must_use]
     pub fn new(published: &[Arc<Published>], tls: &BTreeMap<String, Arc<ClientConfig>>, places: usize) -> Self {
+        let share = (places / SHARE / published.len().max(1)).max(1);
         let set = |published: &Arc<Published>| {
             let tls = tls.get(&*published.jwt).cloned().map(TlsConnector::from);
-            Arc::new(Keyset::new(published.clone(), tls))
+            Arc::new(Keyset::new(published.clone(), tls, share))
         };
-        Self { sets: published.iter().map(set).collect(), waiting: Semaphore::new((places / SHARE).max(1)) }
+        Self { sets: published.iter().map(set).collect() }
     }
 
     /// The life of each set's task, which never ends.
@@ -69,20 +68,20 @@ impl Keysets {
             Some(Asked::Refused) => return false,
             Some(Asked::Begin | Asked::Join) => {}
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return false };
+        let Ok(_place) = set.waiting.try_acquire() else { return false };
         timeout(WAIT, rounds.changed()).await.is_ok()
     }
 
-    /// Each set that no token can be checked with, and why.
+    /// Each set that no token can be checked with, and why; not where it is, for whoever asks whether the gateway is ready.
     #[must_use]
     pub fn missing(&self, clock: &Clock) -> Vec<String> {
         let now = clock.now();
         let why = |set: &Arc<Keyset>| {
-            let Published { jwt, location, .. } = &*set.published;
+            let jwt = &set.published.jwt;
             match set.published.standing(now) {
                 Standing::Good => None,
-                Standing::Never => Some(format!("jwt.{jwt}: the key set of {location} was never fetched")),
-                Standing::TooOld => Some(format!("jwt.{jwt}: the key set of {location} is older than jwks_max_stale")),
+                Standing::Never => Some(format!("jwt.{jwt}: its key set was never fetched")),
+                Standing::TooOld => Some(format!("jwt.{jwt}: its key set is older than jwks_max_stale")),
             }
         };
         self.sets.iter().filter_map(why).collect()
@@ -119,6 +118,8 @@ struct Keyset {
     plan: Mutex<Plan>,
     /// Rings the task: a token asks for a fetch, or the clock was moved.
     bell: Notify,
+    /// Places of handshakes that wait for it: its own, so that made-up keys of one issuer are no other's affair.
+    waiting: Semaphore,
     /// Counts the fetches that ended, well or not.
     rounds: watch::Sender<u64>,
     fetched: AtomicU64,
@@ -127,12 +128,13 @@ struct Keyset {
 }
 
 impl Keyset {
-    fn new(published: Arc<Published>, tls: Option<TlsConnector>) -> Self {
+    fn new(published: Arc<Published>, tls: Option<TlsConnector>, share: usize) -> Self {
         Self {
             published,
             tls,
             plan: Mutex::default(),
             bell: Notify::new(),
+            waiting: Semaphore::new(share),
             rounds: watch::Sender::new(0),
             fetched: AtomicU64::new(0),
             failed: AtomicU64::new(0),

@@ -72,6 +72,7 @@ fn the_sample_of_the_design_compiles() {
 fn compile(text: &str, file: &str) -> Result<(), String> {
     let env = |name: &str| match name {
         "SECRET" => Some("hunter2-hunter2-hunter2-hunter2-hunter2".to_owned()),
+        "OTHER" => Some("hunter2-hunter2-hunter2-hunter2-another".to_owned()),
         "SHORT" => Some("hunter2".to_owned()),
         _ => None,
     };

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{Findings, Named, certificates, nearest};
 use crate::config::{self, Config};
-use crate::material::Material;
+use crate::material::{KeyMaterial, Material, SigningKey};
 use crate::policy::assertion::Assertion;
 use crate::policy::forward::is_about_client;
 use crate::policy::token::strip::is_alike;
@@ -28,6 +28,10 @@ pub(super) fn assertions(
         }
         // Without its key the section is wrong already, and said to be; so it is without its header.
         let (Some(header), Some(key)) = (header, material.assertion.get(name)) else { continue };
+        if let Some(jwt) = shared_with(key, material) {
+            let message = format!("[jwt.{jwt}] has the same secret, so an assertion would be a good token of a client");
+            found.wrong(format!("{at}.secret"), message, "a secret of its own: `openssl rand -hex 64` makes one");
+        }
         match Assertion::compile(typed, header, key) {
             Ok(assertion) => {
                 assertions.insert(name.clone(), Arc::new(assertion));
@@ -40,6 +44,13 @@ pub(super) fn assertions(
         }
     }
     assertions
+}
+
+/// The `[jwt.NAME]` that verifies with the secret by which an assertion is signed.
+fn shared_with<'a>(key: &SigningKey, material: &'a Material) -> Option<&'a str> {
+    let SigningKey::Secret(own) = key else { return None };
+    let same = |other: &KeyMaterial| matches!(other, KeyMaterial::Secret(secret) if secret == own);
+    material.jwt.iter().find(|(_, other)| same(other)).map(|(name, _)| name.as_str())
 }
 
 /// Every header in which the file has the gateway say who asks. What is no header's name is told of elsewhere.

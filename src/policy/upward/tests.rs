@@ -76,13 +76,13 @@ fn a_claim_of_more_than_4_kib_is_refused_whatever_it_was_before() {
 /// A gateway's routes with these lines, and what each tells of a client that made everything up.
 fn heads(routes: &[&str]) -> Vec<HeaderMap> {
     let mut text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[jwt.a]\nalgorithms = [\"HS256\"]\nsecret = \"env:S\"\n\
-                    [assertion.up]\nalgorithm = \"HS256\"\nsecret = \"env:S\"\n"
+                    [assertion.up]\nalgorithm = \"HS256\"\nsecret = \"env:T\"\n"
         .to_owned();
     for (at, route) in routes.iter().enumerate() {
         text +=
             &format!("[[route]]\npath = \"/{at}\"\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n{route}\n");
     }
-    let loaded = crate::load::text(&text, "test", Path::new("."), &|_| Some("s".repeat(32))).unwrap();
+    let loaded = crate::load::text(&text, "test", Path::new("."), &|name| Some(name.repeat(32))).unwrap();
     let claims = json!({ "email": "ann@example.com", "tenant": { "id": "acme" } });
     let identity = Identity {
         subject: Some("ж ann".into()),
