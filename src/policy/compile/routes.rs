@@ -131,8 +131,10 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
         }
     };
     let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
-    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?'))
-    {
+    if path.as_ref().is_some_and(|path| path.contains(['{', '}'])) {
+        let help = "leave its path out to have the client's as it is; braces that are meant are %7B and %7D";
+        found.wrong(format!("{at}.upstream"), "a `{name}` is not filled in here", help);
+    } else if path.as_ref().is_some_and(|path| !is_path(path)) {
         found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
     }
     if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
@@ -141,6 +143,10 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
     let connect_timeout = millis(typed.connect_timeout);
     let response_timeout = millis(typed.response_timeout);
     Some(Target { transport, path, host_header, connect_timeout, response_timeout })
+}
+
+fn is_path(path: &str) -> bool {
+    http::uri::PathAndQuery::try_from(path).is_ok() && !path.contains('?')
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
