@@ -161,7 +161,7 @@ reasons! {
     ControlRate       "control_rate"       -   4029 Limit    "too many control frames on this connection";
     MessageTooBig     "message_too_big"    -   1009 Client   "a message is larger than the route allows";
     BadFrame          "bad_frame"          -   1002 Client   "a frame breaks RFC 6455";
-    BadRenewal        "bad_renewal"        400 -    Client   "a renewal is a POST of one token that names a subject";
+    BadRenewal        "bad_renewal"        400 -    Client   "a renewal is a POST of one token that names a subject, as text/plain or where the route looks for one";
     NoSession         "no_session"         404 -    Client   "no live session of this subject can be renewed by this token";
     UpstreamConnect   "upstream_connect"   502 1014 Upstream "no connection to the upstream could be made";
     UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream did not answer with a valid 101";

@@ -134,6 +134,11 @@ fn admin_token(material: &Material, problems: &mut Vec<Problem>) -> Option<Admin
 /// in whom the operator had thrown out.
 fn revocations(config: &Config, base: &Path, problems: &mut Vec<Problem>) -> (Option<PathBuf>, Vec<Entry>) {
     let Some(path) = config.revocation.file.as_ref().map(|file| base.join(file)) else { return (None, Vec::new()) };
+    if let Some(folder) = revocation_file::missing_folder(&path) {
+        let message = format!("there is no folder `{}`", folder.display());
+        problems.push(Problem::new("revocation.file", message).help("make it; the gateway's user writes there"));
+        return (None, Vec::new());
+    }
     let entries = revocation_file::read(&path).unwrap_or_else(|wrong| {
         let help = "mend it, or move it away: then all that it revoked holds again";
         problems.push(Problem::new("revocation.file", wrong).help(help));

@@ -37,6 +37,13 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, String> {
     record::read(&text).map_err(|error| format!("`{}` is no whole list of revocations: {error}", path.display()))
 }
 
+/// The folder in which the file would be written, if it is missing.
+#[must_use]
+pub fn missing_folder(path: &Path) -> Option<&Path> {
+    // A bare name has the empty path as its folder, which stands for where the process runs.
+    path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+}
+
 /// The file of one gateway, which alone writes to it.
 #[derive(Debug)]
 pub struct RevocationFile {

@@ -63,7 +63,7 @@ enum Chosen {
     All(#[schemars(length(min = 1))] Vec<Scalar>),
 }
 
-const EXPECTED: &str = "a value, a list of values (all of them), or { any = [..] }";
+const EXPECTED: &str = "a text, a whole number or a boolean; a list of these, for all of them; or { any = [..] }";
 
 // By hand, since serde's untagged enums lose what was wrong and where.
 impl<'de> Deserialize<'de> for Requirement {

@@ -7,6 +7,9 @@ use toml::de::{DeValue, Error};
 
 use super::problem::Problem;
 
+/// Words of a list that is shown although the right one was guessed.
+const READ_AT_A_GLANCE: usize = 12;
+
 /// What serde says of the value `found` at `path`.
 pub(super) fn of_serde(path: &str, key: &str, message: &str, found: Option<&DeValue>) -> Problem {
     if let Some(missing) = quoted_behind(message, "missing field ") {
@@ -87,8 +90,13 @@ fn is_of_a_bare_word(message: &str) -> bool {
 /// A word that is not one of `allowed`, which is serde's list: "`a`, `b`", "`a` or `b`" or "one of `a`, `b`".
 fn unknown(problem: Problem, word: &str, allowed: &str) -> Problem {
     let allowed = words(allowed);
-    let guess = nearest(word, &allowed).map(|nearest| format!("did you mean `{nearest}`?\n"));
-    problem.help(format!("{}allowed: {}", guess.unwrap_or_default(), allowed.join(", ")))
+    let list = format!("allowed: {}", allowed.join(", "));
+    problem.help(match nearest(word, &allowed) {
+        // All keys of a route would bury it.
+        Some(nearest) if allowed.len() > READ_AT_A_GLANCE => format!("did you mean `{nearest}`?"),
+        Some(nearest) => format!("did you mean `{nearest}`?\n{list}"),
+        None => list,
+    })
 }
 
 /// What stands in backticks.

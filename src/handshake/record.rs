@@ -145,14 +145,18 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.over {
-            let (deny, why) = if std::thread::panicking() {
-                (Deny::Internal, "the gateway failed")
-            } else if self.shared.is_draining() {
-                (Deny::Draining, "cut at the end of the drain")
-            } else {
-                (Deny::ClientLost, "the client left before the answer")
-            };
-            self.write(&Denial::new(deny, why), None, None);
+            self.write(&undecided(&self.shared), None, None);
         }
+    }
+}
+
+/// What became of a request that is dropped before it was decided.
+pub(super) fn undecided(shared: &Shared) -> Denial {
+    if std::thread::panicking() {
+        Denial::new(Deny::Internal, "the gateway failed")
+    } else if shared.is_draining() {
+        Denial::new(Deny::Draining, "cut at the end of the drain")
+    } else {
+        Denial::new(Deny::ClientLost, "the client left before the answer")
     }
 }

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod expiry;
+mod limits;
 mod renew;
 mod revocation;
 mod routes;

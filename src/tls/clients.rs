@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{CertificateError, Error, RootCertStore};
+use rustls::{CertificateError, Error, OtherError, RootCertStore};
 
 use crate::config::VerifyClient;
 use crate::config::problem::Problem;
@@ -98,7 +98,21 @@ fn refused(error: &CertificateError) -> &'static str {
         }
         CertificateError::BadSignature => "the client's certificate, or its use, has a bad signature",
         CertificateError::BadEncoding => "the client's certificate is malformed",
-        _ => "the client's certificate does not hold",
+        CertificateError::Other(OtherError(error)) => unfit(error.downcast_ref()),
+        _ => UNFIT,
+    }
+}
+
+const UNFIT: &str = "the client's certificate does not hold";
+
+/// For these rustls has no word of its own. They are what openssl's shortest command lines make.
+fn unfit(error: Option<&webpki::Error>) -> &'static str {
+    match error {
+        Some(webpki::Error::UnsupportedCertVersion) => {
+            "the client's certificate is of X.509 version 1, as one without any extension is"
+        }
+        Some(webpki::Error::CaUsedAsEndEntity) => "the client's certificate is one for an authority, CA:TRUE",
+        _ => UNFIT,
     }
 }
 
@@ -124,6 +138,15 @@ mod tests {
         let problems = verifier(&authorities(250), super::super::provider()).unwrap_err();
         assert_eq!(problems[0].path, "listen[0].tls.client_ca");
         assert!(problems[0].message.starts_with("250 authorities are too many"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_certificate_without_any_extension_is_told_of_as_what_it_is() {
+        let error = CertificateError::Other(OtherError(Arc::new(webpki::Error::UnsupportedCertVersion)));
+        let error = io::Error::new(io::ErrorKind::InvalidData, Error::InvalidCertificate(error));
+        let (deny, why) = failure(&error);
+        assert_eq!(deny, Deny::BadHandshake);
+        assert!(why.contains("version 1"), "{why}");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, SerialNumber, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, SerialNumber,
+    date_time_ymd,
+};
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
@@ -96,6 +99,8 @@ async fn a_listener_that_requires_a_certificate_lets_nobody_else_in() {
     early.not_before = date_time_ymd(4000, 1, 1);
     let mut server = of("alice");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let mut of_an_authority = of("alice");
+    of_an_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let own_key = KeyPair::generate().unwrap();
     let by_itself = of("alice").self_signed(&own_key).unwrap();
     let by_itself = Pair { certificate: by_itself.pem(), key: own_key.serialize_pem() };
@@ -106,6 +111,7 @@ async fn a_listener_that_requires_a_certificate_lets_nobody_else_in() {
             (authority.issue(expired.clone()), "is expired"),
             (authority.issue(early.clone()), "not valid yet"),
             (authority.issue(server.clone()), "not for TLS clients"),
+            (authority.issue(of_an_authority.clone()), "is one for an authority"),
         ] {
             let config = Arc::new(authority.client_of(&[version], Some(&pair)));
             let (_, said) = turned_away(&mut gate, &config, "bad_handshake").await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup};
+use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup, until};
 
 const TERMS: &str = "jwt = \"main\"\norigins = \"any\"";
 
@@ -37,6 +37,8 @@ async fn one_session_is_closed_by_its_id_and_may_come_back() {
     let id = list["connections"][0]["id"].as_str().unwrap();
     assert_eq!(kick(&gate, &format!("/connections/{id}")).await, json!({ "closed": 1 }));
     is_closed(&mut gate, peers, 1008, "kicked").await;
+    // Its line comes a moment before it leaves the list.
+    until("it is off the list", || gate.sessions() == 1).await;
     assert_eq!(gate.operate("DELETE", &format!("/connections/{id}"), "").await.status(), 404);
     other.0.say(&Frame::text("a")).await;
     assert_eq!(other.1.frame().await, Frame::text("a"));

@@ -265,7 +265,7 @@ async fn without_a_free_place_a_refusal_is_a_status() {
     let setup =
         Setup::new().server("handshakes_in_flight = 1").jwt("leeway = \"0s\"").route("/ws", &backend.url(), &terms);
     let mut gate = setup.start();
-    let token = gate.token("alice", 2);
+    let token = gate.token("alice", 8);
     let (first, mut upstream) = gate.session_of(&backend, &Ask::to("/ws").bearer(&token)).await;
     first.reset();
     upstream.ended().await;
@@ -275,7 +275,7 @@ async fn without_a_free_place_a_refusal_is_a_status() {
     until("it waits", || gate.shared().handshakes_under_way() == 0 && gate.shared().policy.total.used() == 1).await;
     let idle = gate.client().await;
     until("the one place is taken", || gate.shared().handshakes_under_way() == 1).await;
-    gate.advance(Duration::from_secs(3));
+    gate.advance(Duration::from_secs(9));
     assert_eq!(waiting.head().await.status(), 403);
     gate.refused("token_expired").await;
     waiting.ended().await;

@@ -8,7 +8,7 @@ use super::Size;
 /// Reads a count of at least 1.
 pub fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("0 lets nothing through\nat least 1")),
+        0 => Err(D::Error::custom("0 is too few\nat least 1")),
         count => Ok(count),
     }
 }

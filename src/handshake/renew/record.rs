@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 
 use super::super::Handshake;
+use super::super::record::undecided;
 use crate::access_log::{Renewed, Said};
-use crate::deny::Deny;
 use crate::gateway::Shared;
 use crate::now::Timestamp;
 use crate::policy::Denial;
@@ -81,14 +81,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.over {
-            let (deny, why) = if std::thread::panicking() {
-                (Deny::Internal, "the gateway failed")
-            } else if self.shared.is_draining() {
-                (Deny::Draining, "cut at the end of the drain")
-            } else {
-                (Deny::ClientLost, "the client left before the answer")
-            };
-            self.write(Err(&Denial::new(deny, why)), false);
+            self.write(Err(&undecided(&self.shared)), false);
         }
     }
 }

@@ -5,19 +5,15 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::sections::DEFAULT_ENTRIES;
-use super::{Findings, Named, certificates, nearest, token_from, upward};
-use crate::config::value::{OneOrMany, Origins as TypedOrigins, Rate};
-use crate::config::{self, Config, OnExcess};
+use super::{Findings, Named, certificates, limits, nearest, token_from, upward};
+use crate::config::value::{OneOrMany, Origins as TypedOrigins};
+use crate::config::{self, Config};
 use crate::now::millis;
-use crate::policy::bucket::Limit;
-use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::origin::{Origins, Pattern};
 use crate::policy::require::Require;
-use crate::policy::route::{Caps, HandshakeLimit, Matcher, MessageLimit, Route, Terms, TokenRule};
+use crate::policy::route::{Matcher, Route, Terms, TokenRule};
 use crate::policy::target::{Target, Transport};
 use crate::policy::token::Verifier;
-use crate::policy::zone::Zone;
 
 /// Every host and path that leads to a route.
 type Places = Vec<(Matcher, Arc<Route>)>;
@@ -74,8 +70,8 @@ fn one(
     let require = require(typed, matchers, at, found);
     let upward = upward::route(typed, at, named, found);
     let origins = origins(typed, at, found);
-    let handshakes = handshakes(typed, name, at, named, found);
-    let caps = caps(typed, at, found);
+    let handshakes = limits::handshakes(typed, name, at, named, found);
+    let caps = limits::caps(typed, at, found);
     let terms = terms(typed, at, found);
     // Without a place the path or a host is wrong already, and said to be.
     let (matcher, _) = matchers.first()?;
@@ -136,8 +132,10 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
         }
     };
     let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
-    if path.as_ref().is_some_and(|path| http::uri::PathAndQuery::try_from(path.as_str()).is_err() || path.contains('?'))
-    {
+    if path.as_ref().is_some_and(|path| path.contains(['{', '}'])) {
+        let help = "leave its path out to have the client's as it is; braces that are meant are %7B and %7D";
+        found.wrong(format!("{at}.upstream"), "a `{name}` is not filled in here", help);
+    } else if path.as_ref().is_some_and(|path| !is_path(path)) {
         found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
     }
     if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
@@ -146,6 +144,10 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
     let connect_timeout = millis(typed.connect_timeout);
     let response_timeout = millis(typed.response_timeout);
     Some(Target { transport, path, host_header, connect_timeout, response_timeout })
+}
+
+fn is_path(path: &str) -> bool {
+    http::uri::PathAndQuery::try_from(path).is_ok() && !path.contains('?')
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
@@ -251,66 +253,6 @@ fn origins(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Orig
     }
 }
 
-fn handshakes(
-    typed: &config::Route,
-    name: &str,
-    at: &str,
-    named: &Named,
-    found: &mut Findings,
-) -> Option<HandshakeLimit> {
-    let typed = typed.handshakes.as_ref()?;
-    let at = format!("{at}.handshakes");
-    if typed.nodelay && typed.delay > 0 {
-        found.wrong(
-            format!("{at}.delay"),
-            "both delay and nodelay are given",
-            "nodelay is a delay without end; keep one",
-        );
-    }
-    let zone = match (&typed.rate, &typed.zone) {
-        (Some(rate), None) => Arc::new(Zone::new(&format!("route {name}"), *rate, DEFAULT_ENTRIES)),
-        (None, Some(zone)) => match named.zones.get(zone) {
-            Some(zone) => zone.clone(),
-            None => {
-                if !named.typed_zones.contains(zone) {
-                    let message = format!("there is no [zone.{zone}]");
-                    found.wrong(format!("{at}.zone"), message, &nearest(zone, named.typed_zones.iter()));
-                }
-                return None;
-            }
-        },
-        (Some(_), Some(_)) => {
-            found.wrong(format!("{at}.zone"), "both rate and zone are given", "a zone has its own rate; keep one");
-            return None;
-        }
-        (None, None) => {
-            found.wrong(
-                at,
-                "neither rate nor zone is given",
-                "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }",
-            );
-            return None;
-        }
-    };
-    let burst = u64::from(typed.burst) * Rate::ONE;
-    let delay = if typed.nodelay { u64::MAX } else { u64::from(typed.delay) * Rate::ONE };
-    Some(HandshakeLimit { zone, burst, delay, dry_run: typed.dry_run, status: typed.status })
-}
-
-fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
-    let Some(connections) = &typed.connections else { return Caps::default() };
-    let at = format!("{at}.connections");
-    if connections.per_subject.is_some() && !certificates::has_identity(typed) {
-        let message = "without `jwt` or `client_certificate` nobody has a subject";
-        found.wrong(format!("{at}.per_subject"), message, "add one of them, or remove it");
-    }
-    Caps {
-        total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
-        per_ip: connections.per_ip.map(KeyedCap::new),
-        per_subject: connections.per_subject.map(KeyedCap::new),
-    }
-}
-
 fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
     if typed.ping_interval.is_some_and(|interval| interval >= typed.idle_timeout) {
         found.wrong(
@@ -320,7 +262,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         );
     }
     Terms {
-        messages: typed.messages.as_ref().map(message_limit).map(Arc::new),
+        messages: typed.messages.as_ref().map(limits::messages).map(Arc::new),
         max_message_size: typed.max_message_size.0,
         idle_timeout: millis(typed.idle_timeout),
         ping_interval: typed.ping_interval.map(millis),
@@ -328,15 +270,4 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         close_timeout: millis(typed.close_timeout),
         expiry: super::expiry::compile(typed, at, found),
     }
-}
-
-/// `close` and `drop` judge as nginx's `nodelay` does. `delay` spaces as a plain burst does, and what is beyond the burst
-/// waits too: the socket is not read meanwhile, so there is nothing to refuse.
-fn message_limit(typed: &config::Messages) -> MessageLimit {
-    let burst = u64::from(typed.burst) * Rate::ONE;
-    let (burst, delay) = match typed.on_excess {
-        OnExcess::Close | OnExcess::Drop => (burst, u64::MAX),
-        OnExcess::Delay => (u64::MAX, 0),
-    };
-    MessageLimit { limit: Limit { rate: typed.rate, burst, delay }, on_excess: typed.on_excess }
 }

@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use crate::config::value::Url;
 
+/// Where an issuer's discovery document is, below its path (s4).
+pub const DOCUMENT: &str = "/.well-known/openid-configuration";
+
 /// Characters of a stranger's text in a message.
 const SHOWN: usize = 200;
 
@@ -18,7 +21,7 @@ struct Document {
 #[must_use]
 pub fn document_url(issuer: &Url) -> Option<Url> {
     let base = issuer.as_str().strip_suffix('/').unwrap_or(issuer.as_str());
-    format!("{base}/.well-known/openid-configuration").parse().ok()
+    format!("{base}{DOCUMENT}").parse().ok()
 }
 
 /// The URL of the keys that the issuer's document names.

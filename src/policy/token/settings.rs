@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::published::Location;
 use super::refresh::{self, Timing};
-use super::{Flaw, keys};
+use super::{Flaw, discovery, keys};
 use crate::config;
 use crate::config::value::{KeySet, OneOrMany};
 use crate::now::millis;
@@ -53,6 +53,11 @@ fn refresh_flaws(config: &config::Jwt, location: Option<&Location>) -> Vec<Flaw>
         // Its discovery document may lead to https://.
         Some(Location::Issuer(issuer)) if issuer.has_query() => {
             flaw("issuer_url", "an issuer has no query", "the exact `iss` of the tokens (OpenID Connect Core 1.0 s2)");
+        }
+        // What a login service's page of settings offers to be copied, and what would be looked for below itself.
+        Some(Location::Issuer(issuer)) if issuer.as_str().ends_with(discovery::DOCUMENT) => {
+            let help = "the exact `iss` of the tokens: what stands before /.well-known/, which is added to it";
+            flaw("issuer_url", "it is the URL of a document, not the issuer's", help);
         }
         Some(Location::Keys(url)) if url.tls => {}
         Some(Location::Issuer(_)) => {}
