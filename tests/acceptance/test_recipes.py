@@ -183,7 +183,7 @@ def test_each_of_the_four_revocations_ends_what_it_says(tmp_path, chat, token):
     config = blocks("Rooms", "toml")[0].replace('require = { scope = "chat:read", room = "{room}" }', "")
     config += fragment.partition("[admin]")[0]
     env = {**ENV, "ADMIN_TOKEN": "0123456789abcdef"}
-    changes = {BACKEND: chat.url, "/var/lib/wsgate/": ""}
+    changes = {BACKEND: chat.url}
     with Gateway(tmp_path, adapted(config, changes), env=env) as gateway:
         shell = Shell(tmp_path, {"http://127.0.0.1:9100": gateway.admin}, env)
         define, end, calls = script.partition("}\n")
