@@ -45,7 +45,7 @@ test: ## Run all of these, one after the other
 
 clean: ## Remove all that was built here or installed into this folder
 	rm -rf target .venv .tools tests/acceptance/out tests/acceptance/node/node_modules
-	find tests -name __pycache__ -prune -exec rm -rf {} + -o -name .pytest_cache -prune -exec rm -rf {} +
+	find tests examples -name __pycache__ -prune -exec rm -rf {} + -o -name .pytest_cache -prune -exec rm -rf {} +
 
 bench: ## Measure beside a bare relay, nginx and HAProxy (where installed); BENCH_QUICK=1 takes a minute instead of five
 	cargo build --release --locked

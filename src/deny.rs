@@ -204,7 +204,10 @@ impl Deny {
             Deny::HandshakeTimeout
                 | Deny::OriginMissing
                 | Deny::OriginForbidden
+                | Deny::CertificateMissing
+                | Deny::CertificateExpired
                 | Deny::TokenForbidden
+                | Deny::KeysUnavailable
                 | Deny::HandshakeRate
                 | Deny::ClientLost
                 | Deny::Draining
@@ -279,6 +282,13 @@ mod tests {
     fn every_reason_of_this_version_ends_a_handshake_a_renewal_or_a_session() {
         for deny in Deny::ALL {
             assert_ne!(deny.reserved(), deny.of_handshake() || deny.of_session() || deny.of_renewal(), "{deny}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_refused_for_its_keys_and_its_certificate_too() {
+        for deny in [Deny::KeysUnavailable, Deny::CertificateMissing, Deny::CertificateExpired] {
+            assert!(deny.of_renewal(), "{deny}");
         }
     }
 

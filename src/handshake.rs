@@ -25,6 +25,7 @@ use crate::deny::Deny;
 use crate::gateway::{Phase, Place, Worker};
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
+use crate::policy::identity;
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Decision, Denial};
@@ -187,12 +188,7 @@ impl Handshake {
             return Ok(());
         }
         self.rest(admission.wait_ms).await?;
-        if admission.expires.is_some_and(|at| shared.books.clock.mono() >= at) {
-            let denial = Denial::new(Deny::TokenExpired, "its exp and the leeway passed while it waited for its turn");
-            let status = route.token.as_ref().map_or(denial.status, |rule| rule.status);
-            return Err(Denial { status, ..denial });
-        }
-        Ok(())
+        identity::check_still(route, admission, &shared.policy.revocations, shared.books.clock.now())
     }
 
     fn warn_of(&self, decision: &Decision) {

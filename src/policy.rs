@@ -27,6 +27,7 @@ pub mod token;
 pub mod upward;
 pub mod zone;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ pub struct Policy {
     keys: KeyHasher,
 }
 
-/// One handshake, as far as it is known before anything is decided.
-#[derive(Clone, Copy, Debug)]
+/// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.
+#[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// Host and path.
     pub opening: &'a Opening,
@@ -85,6 +86,12 @@ pub struct Ask<'a> {
     pub client: IpAddr,
     /// The certificate that the client presented; TLS has checked it.
     pub certificate: Option<&'a Certificate>,
+}
+
+impl fmt::Debug for Ask<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("opening", self.opening).field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 /// The answer, with what is to be said of it either way.
@@ -219,7 +226,7 @@ impl Policy {
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let vouched = identity::vouch(route, &identity)?;
-        let permits = self.take_slots(route, ask.client, identity.subject.as_deref(), &mut found.near)?;
+        let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
@@ -253,7 +260,7 @@ impl Policy {
         &self,
         route: &Route,
         client: IpAddr,
-        subject: Option<&str>,
+        identity: &Identity,
         near: &mut Near,
     ) -> Result<Permits, Denial> {
         let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
@@ -271,9 +278,11 @@ impl Policy {
             Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
             None => None,
         };
-        let subject = match (&route.caps.per_subject, subject) {
+        let subject = match (&route.caps.per_subject, &identity.subject) {
             (Some(cap), Some(subject)) => {
-                let key = self.keys.key(subject.as_bytes());
+                // Of two issuers each has its own `alice`. No subject holds a NUL, so no two keys look alike.
+                let key = [identity.jwt.as_deref().unwrap_or_default(), subject].join("\0");
+                let key = self.keys.key(key.as_bytes());
                 Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
             }
             _ => None,

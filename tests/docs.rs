@@ -66,7 +66,7 @@ fn material() -> tempfile::TempDir {
 }
 
 fn compile(text: &str, folder: &Path) -> Result<(), String> {
-    let env = |name: &str| (name == "JWT_SECRET").then(|| "0123456789abcdef".repeat(4));
+    let env = |name: &str| matches!(name, "JWT_SECRET" | "ADMIN_TOKEN").then(|| "0123456789abcdef".repeat(4));
     wsgate::load::text(text, "example", folder, &env).map(|_| ()).map_err(|report| report.to_string())
 }
 
@@ -104,11 +104,23 @@ fn every_example_compiles() {
 }
 
 #[test]
-fn the_readme_shows_the_minimal_file() {
-    assert_eq!(
-        blocks(&read("README.md"), "toml").first().map(String::as_str),
-        Some(read("examples/minimal.toml").trim_end())
-    );
+fn the_pages_show_the_files_of_examples_as_they_are() {
+    let mut shown = BTreeSet::new();
+    for (page, fence, file) in [
+        ("README.md", "toml", "minimal.toml"),
+        ("docs/authentication.md", "python", "fastapi-identity.py"),
+        ("docs/authentication.md", "js", "browser-reconnect.js"),
+        ("docs/authentication.md", "python", "reconnect.py"),
+    ] {
+        let text = read(Path::new("examples").join(file));
+        assert!(blocks(&read(page), fence).iter().any(|block| block == text.trim_end()), "{page} shows another {file}");
+        shown.insert(file.to_owned());
+    }
+    let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    // A folder there is what Python leaves of a file that was run.
+    let files =
+        files.filter(|path| path.is_file()).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    assert_eq!(shown, files.collect());
 }
 
 /// The keys below `about`, dotted, each with its schema and whether it is required. A list of tables counts as its tables.

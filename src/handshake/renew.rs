@@ -95,13 +95,18 @@ async fn renew(
     }
     let wait_ms = wait_ms?;
     let body = read(handshake, route, parts, body).await?;
-    handshake.rest(wait_ms).await?;
     let judge = || shared.policy.renew(route, ask, &body, shared.books.clock.now());
-    let renewal = match judge() {
+    let mut renewal = match judge() {
         Err(denial) if refetch::is_worth_another_look(shared, &denial).await? => judge()?,
         first => first?,
     };
     record.subject.clone_from(&renewal.identity.subject);
+    if wait_ms > 0 {
+        // Who waits has no place any more, and no slot of a session to be: only who could renew one may wait.
+        sessions_of(handshake, route, &renewal)?;
+        handshake.rest(wait_ms).await?;
+        renewal = judge()?;
+    }
     let sessions = move_sessions(handshake, route, &renewal)?;
     Ok((renewal, sessions))
 }
@@ -127,20 +132,26 @@ async fn read(handshake: &Handshake, route: &Route, parts: &Parts, body: Incomin
     }
 }
 
-/// Moves all sessions that the token may move.
-fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Result<usize, Denial> {
-    let shared = &handshake.worker.shared;
-    let lives = shared.books.sessions.of_lineage(&route.name, renewal.lineage);
+/// The sessions that the token may move, never none.
+fn sessions_of(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Result<Vec<Arc<Live>>, Denial> {
+    let mut lives = handshake.worker.shared.books.sessions.of_lineage(&route.name, renewal.lineage);
     if lives.is_empty() {
         return Err(Denial::new(Deny::NoSession, "no session has a token of the same jwt, iss, sub and sid"));
     }
-    let allowed: Vec<_> = lives.iter().filter(|live| renewal.is_allowed(route, &live.holder.captures)).collect();
-    if allowed.is_empty() {
+    lives.retain(|live| renewal.is_allowed(route, &live.holder.captures));
+    if lives.is_empty() {
         return Err(Denial::new(Deny::TokenForbidden, "`require` does not hold for any of the sessions"));
     }
+    Ok(lives)
+}
+
+/// Moves all sessions that the token may move.
+fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Result<usize, Denial> {
+    let shared = &handshake.worker.shared;
+    let allowed = sessions_of(handshake, route, renewal)?;
     let token = Token::from(&renewal.identity);
-    let moved = |live: &&Arc<Live>| live.ordered().is_none() && live.renew(token.clone(), renewal.expires);
-    let moved: Vec<&Arc<Live>> = allowed.into_iter().filter(moved).collect();
+    let moved = |live: &Arc<Live>| live.ordered().is_none() && live.renew(token.clone(), renewal.expires);
+    let moved: Vec<Arc<Live>> = allowed.into_iter().filter(moved).collect();
     if moved.is_empty() {
         return Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end"));
     }

@@ -51,7 +51,7 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
         None => {}
     }
     route.upward.set(&mut headers, caller.vouched);
-    set_forwarded(&mut headers, client.get(header::HOST), caller);
+    set_forwarded(&mut headers, client.get(header::HOST), caller, route.captures_host);
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());
     }
@@ -100,7 +100,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239): the gateway's own words, behind those of a trusted proxy.
-fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &Caller<'_>) {
+///
+/// Where the route `captures_host`, claims were compared with the `Host`. Many proxies pass on what a client says in
+/// `X-Forwarded-Host` and `Forwarded`, so there the upstream is told of no host but that one.
+fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &Caller<'_>, captures_host: bool) {
     let peer = caller.peer.to_canonical();
     let proto = if caller.secure { "https" } else { "http" };
     let said = |name: &str| caller.trusted.then(|| headers.get(name).cloned()).flatten();
@@ -110,12 +113,13 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
     };
     let real_ip = said("x-real-ip");
     let forwarded_proto = said("x-forwarded-proto").unwrap_or(HeaderValue::from_static(proto));
-    let forwarded_host = said("x-forwarded-host").or(host.cloned());
+    let forwarded_host = said("x-forwarded-host").filter(|_| !captures_host).or(host.cloned());
     let forwarded_for = format!("{}{peer}", said_all("x-forwarded-for"));
     let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
     let quoted_host =
         host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    let forwarded = format!("{}for={node};proto={proto}{quoted_host}", said_all("forwarded"));
+    let before = if captures_host { String::new() } else { said_all("forwarded") };
+    let forwarded = format!("{before}for={node};proto={proto}{quoted_host}");
 
     let names: Vec<HeaderName> = headers.keys().filter(|name| is_about_client(name)).cloned().collect();
     for name in names {
@@ -135,7 +139,7 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
 
 /// Whether a header is one of those that say who the client is, in whatever way a backend would spell it.
 pub(crate) fn is_about_client(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
+    let name = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     // RFC 9440 s4: whoever ends TLS removes what a client says of its own certificate.
     let about_certificate = name == "client-cert" || name == "client-cert-chain";
     name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip" || about_certificate

@@ -13,7 +13,7 @@ use super::revocation::mark::{Bearer, Marks, TooMany};
 use super::route::{Captures, Route, TokenRule};
 use super::token::{self, Verifier};
 use super::upward::Vouched;
-use super::{Ask, Denial};
+use super::{Admission, Ask, Denial};
 use crate::deny::Deny;
 use crate::now::Now;
 
@@ -71,6 +71,11 @@ pub fn identify(route: &Route, ask: &Ask<'_>, now: Now) -> Result<Identity, Deni
 /// `token_invalid`, `token_expired` or `keys_unavailable`; `certificate_expired` of the certificate that it is bound to.
 pub fn verify(rule: &TokenRule, token: &str, certificate: Option<&Certificate>, now: Now) -> Result<Identity, Denial> {
     let invalid = |why| refuse(rule.status, Deny::TokenInvalid, why);
+    // Before a part of it is parsed to choose by: no issuer of the route takes one that is longer.
+    let most = rule.verifiers.iter().map(|verifier| verifier.max_token_size()).max().unwrap_or_default();
+    if token.len() as u64 > most {
+        return Err(invalid("longer than max_token_size"));
+    }
     let verifier = choose(&rule.verifiers, token).ok_or(invalid("its iss is none of the route's issuers"))?;
     let identity = verifier.verify(token, now).map_err(|refusal| {
         let token::Refusal { deny, why, behind, retry_after } = refusal;
@@ -115,6 +120,25 @@ pub fn check_revoked(
         (None, None) => return Ok(()),
     };
     let revoked = revocations.check(&identity.bearer(), now.wall);
+    revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
+}
+
+/// Whether a handshake that was admitted before it had to wait would still be: while it waits, a token or certificate may
+/// end, or be revoked.
+///
+/// # Errors
+/// `token_expired`, `certificate_expired` or `token_revoked`.
+pub fn check_still(route: &Route, admitted: &Admission, revocations: &Revocations, now: Now) -> Result<(), Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    let is_over = |end: Option<u64>| end.is_some_and(|end| now.mono >= end);
+    if is_over(admitted.expires) {
+        let why = "its exp and the leeway passed while it waited for its turn";
+        return Err(refuse(status, Deny::TokenExpired, why));
+    }
+    if is_over(admitted.certificate_ends) {
+        return Err(Denial::new(Deny::CertificateExpired, "its notAfter passed while it waited for its turn"));
+    }
+    let revoked = revocations.check(&admitted.identity.bearer(), now.wall);
     revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
 }
 

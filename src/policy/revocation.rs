@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 
 use super::claims::Claims;
 use super::key::Key;
-use entry::{Entry, Id};
+use entry::{Entry, Id, What};
 use mark::{Bearer, Marker, Marks, TooMany};
 use wanted::{Terms, Wanted};
 
@@ -172,13 +172,21 @@ impl Revocations {
 
     /// Takes in what was written down before, also beyond the bound: a revocation is never forgotten for want of room.
     /// What is over by now is dropped at the next change.
-    pub fn restore(&self, entries: Vec<Entry>) {
+    ///
+    /// How many of them end no token any more: the config does not name their claim, or their `[jwt.NAME]`.
+    pub fn restore(&self, entries: Vec<Entry>) -> usize {
+        let is_vain = |entry: &&Entry| {
+            let unnamed = matches!(&entry.what, What::Claim(name, _) if !self.terms.claims.contains(name));
+            unnamed || entry.jwt.as_ref().is_some_and(|jwt| !self.terms.issuers.iter().any(|name| **name == **jwt))
+        };
+        let vain = entries.iter().filter(is_vain).count();
         let mut list = self.list.write();
         for entry in entries {
             let sequence = list.next;
             list.insert(sequence, self.marker.key_of(&entry.what), entry);
         }
         self.counted(&list);
+        vain
     }
 
     /// Lifts a revocation. False if there is none of this name, or it was over.

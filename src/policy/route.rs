@@ -33,6 +33,8 @@ pub struct Route {
     pub segments: usize,
     /// The names that its host and path capture, whichever of its hosts it is.
     pub captures: Arc<[Box<str>]>,
+    /// Whether one of those names is of its host.
+    pub captures_host: bool,
     /// Where it leads.
     pub target: Target,
     /// Whether a 4xx of the upstream reaches the client as such.

@@ -2,6 +2,7 @@
 //!
 //! What a client says of itself under those headers is removed, so that a backend may believe what it finds there.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -34,12 +35,20 @@ pub struct Upward {
     pub ours: Arc<[HeaderName]>,
 }
 
-/// What the gateway vouches for of one bearer.
-#[derive(Debug, Default)]
+/// What the gateway vouches for of one bearer. Prints names alone: a claim is the bearer's own affair, and an assertion is a
+/// credential.
+#[derive(Default)]
 pub struct Vouched {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What an assertion will copy, once it is time to sign it.
     copied: Map<String, Value>,
+}
+
+impl fmt::Debug for Vouched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.headers.iter().map(|(name, _)| name.as_str());
+        f.debug_set().entries(names.chain(self.copied.keys().map(String::as_str))).finish()
+    }
 }
 
 impl Upward {

@@ -93,8 +93,10 @@ impl Live {
 
     /// Lets the session live by another token of its holder; see [`Holder::renew`].
     pub fn renew(&self, token: Token, until: Option<u64>) -> bool {
+        let before = self.holder.term.get();
         let renewed = self.holder.renew(token, until);
-        if renewed {
+        // A session waits for its end alone: a renewal that is sent again and again costs it nothing.
+        if renewed && self.holder.term.get() != before {
             self.wake();
         }
         renewed

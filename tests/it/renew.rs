@@ -368,6 +368,18 @@ async fn a_renewal_is_charged_to_the_rate_of_handshakes() {
     gate.finish().await;
 }
 
+/// Who waits holds a socket, and a renewal has no slot that would bound how many do.
+#[tokio::test]
+async fn a_renewal_waits_for_its_turn_only_with_a_token_that_moves_something() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), &format!("{TERMS}\nhandshakes = {{ rate = \"1r/m\", burst = 9 }}"));
+    refuses(&mut gate, &post("x"), 403, "token_invalid").await;
+    refuses(&mut gate, &post("x"), 403, "token_invalid").await;
+    let nobodys = token(&gate, json!({}), 60);
+    refuses(&mut gate, &post(&nobodys), 404, "no_session").await;
+    gate.finish().await;
+}
+
 #[tokio::test]
 async fn renewals_and_ends_that_race_leave_every_session_either_alive_or_expired() {
     let backend = Backend::new().await;

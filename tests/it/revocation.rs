@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wsgate::load;
 
 use crate::harness::gate::SECRET;
-use crate::harness::{Ask, Backend, Echo, Frame, Gate, Peer, Setup};
+use crate::harness::{Ask, Backend, Echo, Frame, Gate, Peer, Setup, until};
 
 const HOUR: u64 = 3600;
 
@@ -162,6 +162,24 @@ async fn a_handshake_that_was_judged_before_the_revocation_and_listed_after_it_i
     gate.finish().await;
 }
 
+#[tokio::test]
+async fn who_is_revoked_while_he_waits_for_his_turn_never_reaches_the_upstream() {
+    let backend = Backend::new().await;
+    let terms = "jwt = \"main\"\nhandshakes = { rate = \"1r/s\", burst = 1 }";
+    let mut gate = Setup::new().route("/ws", &backend.url(), terms).start();
+    let alice = Ask::to("/ws").bearer(&token(&gate, json!({ "sub": "alice" })));
+    let (first, _upstream) = gate.session_of(&backend, &alice).await;
+    first.reset();
+    gate.ended("client", "client_lost").await;
+    let mut waiting = gate.asking(&alice).await;
+    until("the second to wait", || gate.shared().policy.total.used() == 1).await;
+    gate.revoke(&json!({ "subject": "alice" })).await;
+    assert_eq!(waiting.head().await.status(), 403);
+    gate.refused("token_revoked").await;
+    backend.saw_nobody();
+    gate.finish().await;
+}
+
 /// The answer to a renewal with this token.
 async fn renew(gate: &Gate, token: &str) -> u16 {
     let mut client = gate.client().await;
@@ -285,4 +303,42 @@ fn a_file_that_was_cut_or_altered_stops_the_start_with_its_place() {
         assert!(said.contains("revocation.file") && said.contains("r.json") && said.contains(place), "{said}");
     }
     assert!(start(b"\xff").unwrap_err().contains("UTF-8"));
+}
+
+#[test]
+fn revocations_that_end_nobody_any_more_are_told_of_at_the_start() {
+    let folder = TempDir::new().unwrap();
+    let entry = |id: u8, what: &str| {
+        format!(
+            "{{\"id\": \"000000000000000{id}\", {what}, \"created\": \"2026-01-01T00:00:00Z\", \"expires\": \"2126-01-01T00:00:00Z\"}}"
+        )
+    };
+    let entries = [
+        entry(1, "\"subject\": \"alice\""),
+        entry(2, "\"claim\": \"sid\", \"value\": \"s\""),
+        entry(3, "\"claim\": \"device\", \"value\": \"d\""),
+        entry(4, "\"subject\": \"alice\", \"jwt\": \"gone\""),
+    ];
+    let text = format!("{{\"version\": 1, \"revocations\": [{}]}}", entries.join(","));
+    std::fs::write(folder.path().join("r.json"), text).unwrap();
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
+        [revocation]\nfile = \"r.json\"\n";
+    let loaded = load::text(config, "test.toml", folder.path(), &|_| None).unwrap_or_else(|report| panic!("{report}"));
+    let [warning] = loaded.warnings.problems() else { panic!("{}", loaded.warnings) };
+    assert_eq!(warning.path, "revocation.file");
+    assert!(warning.message.starts_with("2 revocations"), "{warning:?}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_yet_is_a_warning() {
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
+                  [revocation]\nfile = \"state/r.json\"\n";
+    let folder = TempDir::new().unwrap();
+    let warnings = || match load::text(config, "test.toml", folder.path(), &|_| None) {
+        Ok(loaded) => loaded.warnings.problems().iter().map(|problem| problem.message.clone()).collect::<Vec<_>>(),
+        Err(report) => panic!("{report}"),
+    };
+    assert!(warnings()[0].starts_with("there is no folder"), "{:?}", warnings());
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    assert_eq!(warnings(), Vec::<String>::new());
 }

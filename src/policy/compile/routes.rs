@@ -83,6 +83,7 @@ fn one(
         index,
         segments: matcher.segments(),
         captures: matcher.names.clone(),
+        captures_host: matcher.captures_host(),
         target: target?,
         pass_upstream_errors: typed.pass_upstream_errors,
         certificate,

@@ -87,6 +87,8 @@ fn what_a_stranger_says_of_itself_is_replaced() {
         ("x-forwarded-user", "root"),
         ("client-cert", ":MIIB:"),
         ("client_cert_chain", ":MIIB:"),
+        ("client.cert", ":MIIB:"),
+        ("x.forwarded!for", "10.0.0.1"),
         ("x-forwarded-client-cert", "Subject=\"CN=root\""),
     ];
     let (headers, _) = sent("", caller("2001:db8::1"), &said);
@@ -95,7 +97,7 @@ fn what_a_stranger_says_of_itself_is_replaced() {
     assert_eq!(all(&headers, "x-forwarded-host"), ["chat.example.com"]);
     assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::1]\";proto=https;host=\"chat.example.com\""]);
     assert!(!headers.values().any(|value| value.as_bytes().windows(8).any(|w| w == b"10.0.0.1")), "{headers:?}");
-    for gone in ["x-forwarded-user", "client-cert", "client_cert_chain", "x-forwarded-client-cert"] {
+    for gone in ["x-forwarded-user", "client-cert", "client_cert_chain", "client.cert", "x-forwarded-client-cert"] {
         assert!(!headers.contains_key(gone), "{gone}");
     }
 }
@@ -107,6 +109,24 @@ fn a_trusted_proxys_words_are_kept_and_continued() {
     let (headers, _) = sent("", proxy, &said);
     assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7, 10.0.0.1"]);
     assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+}
+
+/// What `{tenant}` stands for was judged; a proxy that passes on whatever a client says must not undo that.
+#[test]
+fn where_a_host_is_captured_the_upstream_is_told_of_no_other() {
+    let said = [
+        ("host", "acme.example.com"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-host", "other.example.com"),
+        ("forwarded", "for=192.0.2.7;host=other.example.com"),
+    ];
+    let proxy = Caller { trusted: true, ..caller("10.0.0.1") };
+    let (headers, _) = sent("host = \"{tenant}.example.com\"", proxy, &said);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["acme.example.com"]);
+    assert_eq!(all(&headers, "forwarded"), ["for=10.0.0.1;proto=https;host=\"acme.example.com\""]);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7, 10.0.0.1"]);
+    let (headers, _) = sent("host = \"acme.example.com\"", proxy, &said);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["other.example.com"]);
 }
 
 #[test]

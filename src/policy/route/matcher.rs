@@ -156,6 +156,12 @@ impl Matcher {
         self.place.segments.len()
     }
 
+    /// Whether the host has a `{name}`.
+    #[must_use]
+    pub fn captures_host(&self) -> bool {
+        matches!(self.place.host, Host::Label(_))
+    }
+
     /// Whether a request for this host and decoded path is meant, and what its `{name}`s are then.
     #[must_use]
     pub fn matches(&self, host: &str, path: &str) -> Option<Captures> {

@@ -160,3 +160,15 @@ proptest! {
         prop_assert_eq!(escape(&one, b"") == escape(&other, b""), one == other);
     }
 }
+
+#[test]
+fn what_is_told_of_somebody_is_not_printed() {
+    let claims = Map::from_iter([("x".to_owned(), json!("a private claim"))]);
+    let vouched = Vouched {
+        headers: vec![(HeaderName::from_static("x-auth-assertion"), HeaderValue::from_static("eyJ.signed"))],
+        copied: claims,
+    };
+    let printed = format!("{vouched:?}");
+    assert!(printed.contains("x-auth-assertion") && printed.contains('x'), "{printed}");
+    assert!(!printed.contains("eyJ.signed") && !printed.contains("private"), "{printed}");
+}

@@ -133,3 +133,16 @@ fn an_idle_session_costs_under_350_bytes_here() {
     let all = size_of::<Live>() + 16 + size_of::<Entry>() + map;
     assert!(all < 350, "{all}");
 }
+
+#[test]
+fn a_renewal_that_moves_no_end_wakes_nobody() {
+    let registry = Registry::new(1);
+    let mut live = live(&registry, "a", None);
+    live.holder = live.holder.until(Some(10_000));
+    let woken = Arc::new(Woken::default());
+    live.register(&Waker::from(woken.clone()));
+    assert!(live.renew(Token::default(), Some(20_000)));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(live.renew(Token::default(), Some(20_000)), "sent twice, it counts twice");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+}

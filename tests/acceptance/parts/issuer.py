@@ -41,7 +41,7 @@ class _Server(http.server.ThreadingHTTPServer):
 class Issuer:
     """Listens on one port of the system's choice, which stays its own while it is stopped.
 
-    `pages` says what each path gets; `asked` counts."""
+    `pages` says what each path gets, also by POST; `asked` counts."""
 
     def __init__(self, certificate=None):
         # Bound and never listening: the port is nobody else's, and refuses while the server is stopped.
@@ -61,6 +61,11 @@ class Issuer:
             def do_GET(self):
                 issuer.asked[self.path] += 1
                 issuer.pages.get(self.path, answer({"error": "not found"}, status=404))(self)
+
+            def do_POST(self):
+                # Read first: a socket that is closed with bytes in it is reset, and the answer may be lost.
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_):
                 pass

@@ -46,6 +46,9 @@ fn a_token_of_nobody_the_route_knows_is_refused() {
         let denial = by(SECRET, issuer).unwrap_err();
         assert_eq!((denial.deny, denial.why), (Deny::TokenInvalid, "its iss is none of the route's issuers"));
     }
+    // It would be one of the route's, but what is that long is not even read.
+    let long = by(SECRET, json!("A".repeat(9000))).unwrap_err();
+    assert_eq!((long.deny, long.why), (Deny::TokenInvalid, "longer than max_token_size"));
     let garbage = verify(&rule(), "garbage", None, NOW).unwrap_err();
     assert_eq!(garbage.deny, Deny::TokenInvalid);
 }
