@@ -104,7 +104,8 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
         Problem::new("revocation.file", message).help("they end nobody's token: name it again, or lift them")
     });
-    let warnings = material.warnings.into_iter().chain(compiled.warnings).chain(vain).collect();
+    let folder = revocation_file.as_deref().and_then(missing_folder);
+    let warnings = material.warnings.into_iter().chain(compiled.warnings).chain(vain).chain(folder).collect();
     Ok(Loaded {
         policy: compiled.policy,
         listen,
@@ -134,17 +135,19 @@ fn admin_token(material: &Material, problems: &mut Vec<Problem>) -> Option<Admin
 /// in whom the operator had thrown out.
 fn revocations(config: &Config, base: &Path, problems: &mut Vec<Problem>) -> (Option<PathBuf>, Vec<Entry>) {
     let Some(path) = config.revocation.file.as_ref().map(|file| base.join(file)) else { return (None, Vec::new()) };
-    if let Some(folder) = revocation_file::missing_folder(&path) {
-        let message = format!("there is no folder `{}`", folder.display());
-        problems.push(Problem::new("revocation.file", message).help("make it; the gateway's user writes there"));
-        return (None, Vec::new());
-    }
     let entries = revocation_file::read(&path).unwrap_or_else(|wrong| {
         let help = "mend it, or move it away: then all that it revoked holds again";
         problems.push(Problem::new("revocation.file", wrong).help(help));
         Vec::new()
     });
     (Some(path), entries)
+}
+
+/// A warning alone: a config may be checked where no gateway will run.
+fn missing_folder(revocation_file: &Path) -> Option<Problem> {
+    let folder = revocation_file::missing_folder(revocation_file)?;
+    let message = format!("there is no folder `{}`, and without it the gateway does not start", folder.display());
+    Some(Problem::new("revocation.file", message).help("make it; the gateway's user writes there"))
 }
 
 fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {

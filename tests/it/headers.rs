@@ -5,17 +5,6 @@ use std::collections::BTreeSet;
 use crate::harness::peer::Head;
 use crate::harness::{Ask, Backend, Gate, Setup};
 
-/// What the upstream gets of this request; the upstream then refuses.
-async fn seen(gate: &mut Gate, backend: &Backend, ask: &Ask) -> Head {
-    let mut client = gate.asking(ask).await;
-    let mut upstream = backend.accept().await;
-    let request = upstream.head().await;
-    upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
-    assert_eq!(client.head().await.status(), 404);
-    gate.refused("upstream_refused").await;
-    request
-}
-
 fn names(head: &Head) -> BTreeSet<&str> {
     head.headers.keys().map(http::HeaderName::as_str).collect()
 }
@@ -35,7 +24,7 @@ async fn what_concerns_one_connection_stays_there_and_the_rest_passes() {
         .with("Origin", "https://app.example.com")
         .with("X-App", "1")
         .with("X-App", "2");
-    let request = seen(&mut gate, &backend, &ask).await;
+    let request = gate.seen_upward(&backend, &ask).await;
     let kept = [
         "connection",
         "cookie",
@@ -67,7 +56,7 @@ async fn connection_can_t_name_away_what_the_gateway_sets() {
     assert_eq!(told.status(), 400);
     gate.refused("bad_handshake").await;
     let named = "Upgrade, X-Auth-Subject";
-    let request = seen(&mut gate, &backend, &Ask::to("/ws").but("Connection", named).bearer(&token)).await;
+    let request = gate.seen_upward(&backend, &Ask::to("/ws").but("Connection", named).bearer(&token)).await;
     assert_eq!(request.one("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(request.one("x-auth-subject"), Some("alice"));
     assert_eq!(request.one("x-forwarded-proto"), Some("http"));
@@ -87,7 +76,7 @@ async fn who_asks_is_said_by_the_gateway_and_not_by_the_client() {
         .with("X_Forwarded_For", "6.6.6.6")
         .with("X-Real-IP", "6.6.6.6")
         .with("Forwarded", "for=6.6.6.6");
-    let request = seen(&mut gate, &backend, &ask).await;
+    let request = gate.seen_upward(&backend, &ask).await;
     assert_eq!(request.one("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(request.one("x-forwarded-proto"), Some("http"));
     assert_eq!(request.one("x-forwarded-host"), Some("chat.example.com"));
@@ -136,10 +125,10 @@ async fn the_subject_goes_up_and_nobody_can_pretend_to_be_one() {
             .with("X-User", "admin")
             .with("X_User", "admin")
     };
-    let request = seen(&mut gate, &backend, &spoofed("/ws")).await;
+    let request = gate.seen_upward(&backend, &spoofed("/ws")).await;
     assert_eq!(request.one("x-auth-subject"), Some("alice%20smith"));
     assert!(names(&request).iter().all(|name| !name.contains("auth_subject")), "{request:?}");
-    let request = seen(&mut gate, &backend, &spoofed("/named")).await;
+    let request = gate.seen_upward(&backend, &spoofed("/named")).await;
     assert_eq!((request.one("x-user"), request.one("x_user")), (Some("alice%20smith"), None));
     gate.finish().await;
 }
@@ -151,7 +140,7 @@ async fn a_token_without_a_subject_leaves_no_room_for_a_claimed_one() {
     let mut gate = Gate::new(&backend.url(), "jwt = \"main\"");
     let token = gate.sign(&serde_json::json!({ "exp": 4_000_000_000_u64 }));
     let ask = Ask::to("/ws").bearer(&token).with("X-Auth-Subject", "admin");
-    assert_eq!(seen(&mut gate, &backend, &ask).await.one("x-auth-subject"), None);
+    assert_eq!(gate.seen_upward(&backend, &ask).await.one("x-auth-subject"), None);
     gate.finish().await;
 }
 
@@ -171,7 +160,7 @@ async fn the_token_stays_here_unless_the_route_hands_it_on() {
             Ask::to(path).with("Sec-WebSocket-Protocol", &format!("chat, bearer.{token}")),
         ];
         for (at, ask) in carriers.iter().enumerate() {
-            let request = seen(&mut gate, &backend, ask).await;
+            let request = gate.seen_upward(&backend, ask).await;
             let whole = format!("{request:?}");
             assert_eq!(whole.contains(&token), path == "/on", "{at}: {whole}");
             if path == "/ws" {

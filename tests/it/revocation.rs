@@ -328,3 +328,17 @@ fn revocations_that_end_nobody_any_more_are_told_of_at_the_start() {
     assert_eq!(warning.path, "revocation.file");
     assert!(warning.message.starts_with("2 revocations"), "{warning:?}");
 }
+
+#[test]
+fn a_folder_that_is_not_there_yet_is_a_warning() {
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
+                  [revocation]\nfile = \"state/r.json\"\n";
+    let folder = TempDir::new().unwrap();
+    let warnings = || match load::text(config, "test.toml", folder.path(), &|_| None) {
+        Ok(loaded) => loaded.warnings.problems().iter().map(|problem| problem.message.clone()).collect::<Vec<_>>(),
+        Err(report) => panic!("{report}"),
+    };
+    assert!(warnings()[0].starts_with("there is no folder"), "{:?}", warnings());
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    assert_eq!(warnings(), Vec::<String>::new());
+}

@@ -8,17 +8,6 @@ use serde_json::{Map, Value, json};
 use crate::harness::peer::Head;
 use crate::harness::{Ask, Backend, Gate, Setup, until};
 
-/// What the upstream gets of this request; the upstream then refuses.
-async fn seen(gate: &mut Gate, backend: &Backend, ask: &Ask) -> Head {
-    let mut client = gate.asking(ask).await;
-    let mut upstream = backend.accept().await;
-    let request = upstream.head().await;
-    upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
-    assert_eq!(client.head().await.status(), 404);
-    gate.refused("upstream_refused").await;
-    request
-}
-
 /// A token of these claims that is good for a minute.
 fn token(gate: &Gate, mut claims: Value) -> String {
     claims["exp"] = (gate.clock.now().wall / 1000 + 60).into();
@@ -32,7 +21,7 @@ async fn a_token_for_one_room_opens_one_room() {
     let mut gate = Setup::new().route("/rooms/{room}", &format!("{}/r", backend.url()), keys).start();
     let bearer = token(&gate, json!({ "sub": "ann", "room": "7 a" }));
     for (path, up) in [("/rooms/7%20a", "/r"), ("/rooms/%37%20a/x%2Dy?q=1", "/r/x%2Dy?q=1")] {
-        let request = seen(&mut gate, &backend, &Ask::to(path).bearer(&bearer)).await;
+        let request = gate.seen_upward(&backend, &Ask::to(path).bearer(&bearer)).await;
         assert_eq!(request.line, format!("GET {up} HTTP/1.1"));
     }
     for path in ["/rooms/8", "/rooms/7", "/rooms/7%20a%20", "/rooms/%7Broom%7D"] {
@@ -55,7 +44,7 @@ async fn a_tenant_s_token_opens_its_own_host() {
     let mut gate = Gate::new(&backend.url(), keys);
     let bearer = token(&gate, json!({ "tenant": { "id": "acme" } }));
     let at = |host: &str| Ask::to("/ws").but("Host", host).bearer(&bearer);
-    seen(&mut gate, &backend, &at("ACME.example.com:8443")).await;
+    gate.seen_upward(&backend, &at("ACME.example.com:8443")).await;
     for (host, reason) in [("other.example.com", "token_forbidden"), ("a.acme.example.com", "no_route")] {
         gate.refusal(&at(host)).await;
         gate.refused(reason).await;
@@ -84,7 +73,7 @@ async fn claims_go_up_as_headers_and_nobody_can_pretend_to_have_them() {
         ("/open", json!({}), None, None),
     ] {
         let bearer = token(&gate, claims);
-        let request = seen(&mut gate, &backend, &spoofed(path).bearer(&bearer)).await;
+        let request = gate.seen_upward(&backend, &spoofed(path).bearer(&bearer)).await;
         assert_eq!((request.one("x-auth-email"), request.one("x-roles")), (email, roles), "{path}");
         assert!(!request.headers.values().any(|value| value == "root"), "{path}: {request:?}");
         assert_eq!(request.one("x-auth-assertion"), Some("the file has none"));
@@ -139,7 +128,7 @@ async fn the_gateway_vouches_with_a_key_of_its_own() {
     let bearer = token(&gate, json!({ "sub": "ann", "iss": "https://id.example.com/", "email": "ann@example.com" }));
     let forged = Ask::to("/ws").bearer(&bearer).with("X-Auth-Assertion", "forged").with("x_auth_assertion", "forged");
     let before = gate.clock.now().wall / 1000;
-    let request = seen(&mut gate, &backend, &forged).await;
+    let request = gate.seen_upward(&backend, &forged).await;
     let claims = verified(&request);
     assert_eq!((&claims["sub"], &claims["email"]), (&json!("ann"), &json!("ann@example.com")));
     assert_eq!(claims["origin_iss"], "https://id.example.com/");
@@ -147,9 +136,9 @@ async fn the_gateway_vouches_with_a_key_of_its_own() {
     assert!((before..=gate.clock.now().wall / 1000).contains(&issued));
     assert_eq!(claims["exp"], issued + 5);
     assert!(!format!("{request:?}").contains("forged") && !format!("{request:?}").contains(&bearer));
-    let other = verified(&seen(&mut gate, &backend, &Ask::to("/ws").bearer(&bearer)).await);
+    let other = verified(&gate.seen_upward(&backend, &Ask::to("/ws").bearer(&bearer)).await);
     assert_ne!(claims["jti"], other["jti"]);
-    let open = seen(&mut gate, &backend, &Ask::to("/open").with("X-Auth-Assertion", "forged")).await;
+    let open = gate.seen_upward(&backend, &Ask::to("/open").with("X-Auth-Assertion", "forged")).await;
     assert_eq!(open.one("x-auth-assertion"), None, "nor on a route that signs nothing");
     assert!(!gate.lines.all().contains(request.one("x-auth-assertion").unwrap()));
     gate.finish().await;
@@ -161,7 +150,7 @@ async fn what_waited_for_its_turn_is_signed_when_the_upstream_is_asked() {
     let backend = Backend::new().await;
     let mut gate = signing(&backend, "handshakes = { rate = \"1/s\", burst = 1 }");
     let bearer = token(&gate, json!({ "sub": "ann" }));
-    seen(&mut gate, &backend, &Ask::to("/ws").bearer(&bearer)).await;
+    gate.seen_upward(&backend, &Ask::to("/ws").bearer(&bearer)).await;
     gate.rests().await;
     let mut waiting = gate.asking(&Ask::to("/ws").bearer(&bearer)).await;
     until("the second to wait", || gate.shared().policy.total.used() == 1).await;

@@ -195,6 +195,17 @@ impl Gate {
         (client, upstream)
     }
 
+    /// What the upstream gets of this request; the upstream then refuses.
+    pub async fn seen_upward(&mut self, backend: &Backend, ask: &Ask) -> Head {
+        let mut client = self.asking(ask).await;
+        let mut upstream = backend.accept().await;
+        let request = upstream.head().await;
+        upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(client.head().await.status(), 404);
+        self.refused("upstream_refused").await;
+        request
+    }
+
     fn ids(&self) -> BTreeSet<Id> {
         self.shared().books.sessions.all().iter().map(|live| live.id).collect()
     }
