@@ -177,6 +177,20 @@ fn check_tells_what_a_good_config_would_do() {
 }
 
 #[test]
+fn check_tells_how_long_an_identity_lasts_and_what_it_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "s".repeat(32)).unwrap();
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"file:secret\"\n\
+                [[route]]\npath = \"/ws\"\nupstream = \"http://127.0.0.1:9\"\njwt = \"main\"\ndeny = \"close\"\n\
+                require = { scope = \"chat\" }\nrenew = \"/renew\"\non_expiry = \"log\"\nmax_lifetime = \"2m\"\n";
+    let (code, described, error) = run(&["check", "--config", &config(folder.path(), text)]);
+    assert_eq!(code, 0, "{error}");
+    for said in ["its `scope` as required", "can be renewed", "only logged", "lasts 120 s at most", "told by a Close"] {
+        assert!(described.contains(said), "`{said}` is not in\n{described}");
+    }
+}
+
+#[test]
 fn check_points_at_the_place_of_a_mistake_and_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstraem = \"http://127.0.0.1:9\"\n";

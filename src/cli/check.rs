@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{Failure, load, print};
-use crate::config::{ClientCertificate, VerifyClient};
+use crate::config::{ClientCertificate, DenyBy, OnExpiry, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
@@ -87,6 +87,27 @@ fn target(route: &Route) -> String {
     }
 }
 
+/// What a token must claim, how long its session may last, and what it is told.
+fn lifetime(route: &Route) -> Vec<String> {
+    let mut terms = Vec::new();
+    let claims: Vec<String> = route.require.claims().map(|claim| format!("`{claim}`")).collect();
+    if !claims.is_empty() {
+        terms.push(format!("its {} as required", claims.join(", ")));
+    }
+    if route.renew.is_some() {
+        terms.push("sessions can be renewed".to_owned());
+    }
+    let expiry = &route.terms.expiry;
+    if expiry.on_expiry == OnExpiry::Log {
+        terms.push("a token's end is only logged".to_owned());
+    }
+    terms.extend(expiry.max_lifetime.map(|most| format!("a session lasts {} s at most", most / 1000)));
+    if route.deny == DenyBy::Close {
+        terms.push("refusals are told by a Close".to_owned());
+    }
+    terms
+}
+
 fn terms(route: &Route) -> Vec<String> {
     let mut terms = vec![match &route.token {
         Some(rule) => {
@@ -104,6 +125,7 @@ fn terms(route: &Route) -> Vec<String> {
         None => "no token".to_owned(),
     }];
     terms.extend(certificate(route));
+    terms.extend(lifetime(route));
     terms.push(match &route.origins {
         None => "Origin not looked at".to_owned(),
         Some(Origins::Any) => "any Origin".to_owned(),

@@ -57,6 +57,11 @@ impl Require {
         self.0.is_empty()
     }
 
+    /// The claims that are looked at.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|rule| rule.claim.as_str())
+    }
+
     /// Whether the claims hold all that is asked for; `captured` gives what stands in a `{name}`.
     ///
     /// # Errors

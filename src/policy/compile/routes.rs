@@ -151,6 +151,7 @@ fn is_path(path: &str) -> bool {
 }
 
 fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
+    token_from::check_unused(typed, at, found);
     let names = typed.jwt.as_ref()?;
     token_from::check(typed, at, &named.ours, found);
     let (verifiers, status) = verifiers(names, at, named, found)?;

@@ -31,6 +31,14 @@ pub(super) fn check(typed: &config::Route, at: &str, ours: &[HeaderName], found:
     }
 }
 
+/// A route that looks for no token, although it was said where.
+pub(super) fn check_unused(typed: &config::Route, at: &str, found: &mut Findings) {
+    if typed.jwt.is_none() && typed.token_from != [TokenFrom::Header] {
+        let help = "name a [jwt.NAME] in the route as `jwt`, or remove it";
+        found.wrong(format!("{at}.token_from"), "without `jwt` no token is asked for", help);
+    }
+}
+
 /// What is taken out of a request on its way up must not be what the upstream, or the handshake, needs.
 fn check_header(place: &TokenFrom, at: &str, ours: &[HeaderName], found: &mut Findings) {
     let TokenFrom::NamedHeader(name) = place else { return };
