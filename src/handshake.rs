@@ -107,7 +107,7 @@ impl Handshake {
                 answer
             }
             Err(denial) => {
-                let allowed = origin.filter(|origin| attempt.allows_origin(origin));
+                let allowed = origin.filter(|origin| attempt.route().is_some_and(|route| route.names_origin(origin)));
                 if let Some(told) = told::plan(self, &attempt, &denial)
                     && let Some(answer) = told::answer(&attempt, &parts.headers, allowed.as_ref())
                 {

@@ -9,6 +9,8 @@ use crate::keyset::Keysets;
 use crate::metrics::{CapFill, Sources, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
+use crate::policy::cap::Cap;
+use crate::policy::zone::Zone;
 
 /// What the metrics ask for at each scrape.
 pub(super) fn of(
@@ -19,34 +21,6 @@ pub(super) fn of(
     places: usize,
     log: &AccessLog,
 ) -> Sources {
-    let zones = {
-        let policy = policy.clone();
-        move || {
-            policy
-                .zones
-                .iter()
-                .map(|zone| ZoneFill {
-                    zone: zone.name().into(),
-                    entries: zone.len() as u64,
-                    capacity: zone.capacity() as u64,
-                    full: zone.full_count(),
-                })
-                .collect()
-        }
-    };
-    let caps = {
-        let policy = policy.clone();
-        move || {
-            let fill = |route, cap: &crate::policy::cap::Cap| CapFill {
-                route,
-                used: cap.used() as u64,
-                limit: Some(cap.limit() as u64),
-            };
-            let routes = policy.routes.iter();
-            let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
-            std::iter::once(fill(None, &policy.total)).chain(capped).collect()
-        }
-    };
     let handshakes = handshakes.clone();
     let revocations = {
         let (policy, clock) = (policy.clone(), clock.clone());
@@ -61,10 +35,29 @@ pub(super) fn of(
     };
     Sources {
         key_sets: Box::new(key_sets),
-        zones: Box::new(zones),
-        caps: Box::new(caps),
+        zones: Box::new(zones(policy.clone())),
+        caps: Box::new(caps(policy.clone())),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
         log_dropped: Box::new(log.dropped()),
+    }
+}
+
+fn zones(policy: Arc<Policy>) -> impl Fn() -> Vec<ZoneFill> {
+    let fill = |zone: &Arc<Zone>| ZoneFill {
+        zone: zone.name().into(),
+        entries: zone.len() as u64,
+        capacity: zone.capacity() as u64,
+        full: zone.full_count(),
+    };
+    move || policy.zones.iter().map(fill).collect()
+}
+
+fn caps(policy: Arc<Policy>) -> impl Fn() -> Vec<CapFill> {
+    let fill = |route, cap: &Cap| CapFill { route, used: cap.used() as u64, limit: Some(cap.limit() as u64) };
+    move || {
+        let routes = policy.routes.iter();
+        let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
+        std::iter::once(fill(None, &policy.total)).chain(capped).collect()
     }
 }

@@ -90,13 +90,6 @@ impl Attempt {
         self.subject.clone()
     }
 
-    /// Whether the route's own list has this Origin, so that its page may read a refusal.
-    #[must_use]
-    pub fn allows_origin(&self, origin: &HeaderValue) -> bool {
-        let origins = self.route.as_ref().and_then(|route| route.origins.as_ref());
-        origins.is_some_and(|origins| origins.check(Some(origin.as_bytes())).is_ok())
-    }
-
     /// The 101 is out.
     pub fn admitted(mut self) {
         self.over = true;

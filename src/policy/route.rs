@@ -5,6 +5,8 @@ pub mod matcher;
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
 use super::certificate;
@@ -59,6 +61,14 @@ pub struct Route {
     pub caps: Caps,
     /// What a session keeps to.
     pub terms: Terms,
+}
+
+impl Route {
+    /// Whether its own list has this Origin, so that its page may read an answer. A route without a list names nobody.
+    #[must_use]
+    pub fn names_origin(&self, origin: &HeaderValue) -> bool {
+        self.origins.as_ref().is_some_and(|origins| origins.check(Some(origin.as_bytes())).is_ok())
+    }
 }
 
 /// Which token a route wants, and what becomes of it.
