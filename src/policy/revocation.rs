@@ -52,6 +52,8 @@ struct List {
     by_mark: HashMap<Key, Vec<Slot>>,
     /// By their order of arrival.
     entries: BTreeMap<u64, (Key, Entry)>,
+    /// That order by their names.
+    by_id: HashMap<Id, u64>,
     next: u64,
     /// Counts the changes, so that who writes the list down knows whether it has changed since.
     generation: u64,
@@ -181,7 +183,9 @@ impl Revocations {
         };
         let vain = entries.iter().filter(is_vain).count();
         let mut list = self.list.write();
-        for entry in entries {
+        for mut entry in entries {
+            // A file that was written by hand may have a name twice, and each is to be lifted by its own.
+            entry.id = list.free(entry.id);
             let sequence = list.next;
             list.insert(sequence, self.marker.key_of(&entry.what), entry);
         }
@@ -193,7 +197,7 @@ impl Revocations {
     pub fn lift(&self, id: Id, wall: u64) -> bool {
         let mut list = self.list.write();
         list.drop_expired(wall);
-        let found = list.entries.iter().find(|(_, (_, entry))| entry.id == id).map(|(sequence, _)| *sequence);
+        let found = list.by_id.get(&id).copied();
         if let Some(sequence) = found {
             list.remove(sequence);
             list.generation += 1;
@@ -260,13 +264,17 @@ impl List {
     }
 
     fn entry(&self, wanted: Wanted, wall: u64) -> Entry {
-        let taken = |id: Id| self.entries.values().any(|(_, entry)| entry.id == id);
-        let mut id = Id::random();
-        while taken(id) {
-            id = Id::random();
-        }
+        let id = self.free(Id::random());
         let Wanted { what, jwt, expires, note } = wanted;
         Entry { id, what, jwt, created: wall, expires, note }
+    }
+
+    /// This name, or another if an entry has it.
+    fn free(&self, mut id: Id) -> Id {
+        while self.by_id.contains_key(&id) {
+            id = Id::random();
+        }
+        id
     }
 
     fn insert(&mut self, sequence: u64, key: Key, entry: Entry) -> Slot {
@@ -280,12 +288,14 @@ impl List {
         self.by_mark.entry(key).or_default().push(slot.clone());
         self.soonest = self.soonest.min(entry.expires);
         self.next = self.next.max(sequence + 1);
+        self.by_id.insert(entry.id, sequence);
         self.entries.insert(sequence, (key, entry));
         slot
     }
 
     fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let (key, entry) = self.entries.remove(&sequence)?;
+        self.by_id.remove(&entry.id);
         if let hash_map::Entry::Occupied(mut slots) = self.by_mark.entry(key) {
             slots.get_mut().retain(|slot| slot.sequence != sequence);
             if slots.get().is_empty() {

@@ -171,3 +171,18 @@ fn each_change_has_a_number_and_nothing_else_has() {
     assert!(list.lift(id, NOW) && !list.lift(id, NOW));
     assert_eq!(list.generation(), 2);
 }
+
+#[test]
+fn a_name_that_a_file_has_twice_lifts_one_at_a_time() {
+    let first = list(10);
+    let one = revoke(&first, json!({ "jti": "a" })).entry;
+    let two = Entry { id: one.id, ..revoke(&first, json!({ "jti": "b" })).entry };
+    let restored = list(10);
+    restored.restore(vec![one, two]);
+    let (entries, count) = restored.entries(10, NOW);
+    assert_eq!(count, 2);
+    for (left, entry) in [(1, &entries[0]), (0, &entries[1])] {
+        assert!(restored.lift(entry.id, NOW), "each by its own name");
+        assert_eq!(restored.entries(10, NOW).1, left);
+    }
+}
