@@ -65,8 +65,18 @@ async fn a_flood_of_pings_is_closed_or_dropped_or_read_no_further_as_the_route_s
             }
         };
         flood(&mut client, bytes, seen).await;
-        gate.drain().await;
+        ended(gate, vec![neighbour.peers, (client, upstream)]).await;
     }
+}
+
+/// All sockets go, and each session is written down and gives back what it held.
+async fn ended(mut gate: Gate, sessions: Vec<(Peer, Peer)>) {
+    for (client, upstream) in sessions {
+        client.reset();
+        upstream.reset();
+        gate.lines.next().await;
+    }
+    gate.finish().await;
 }
 
 fn sample(limit: &str, action: &str) -> String {
@@ -91,7 +101,7 @@ async fn a_million_continuations_of_one_byte_end_at_the_default_of_4096_frames()
         assert_eq!(gate.count(&sample("fragments", "close")), 1.0);
     };
     flood(&mut client, bytes, seen).await;
-    gate.drain().await;
+    ended(gate, vec![neighbour.peers, (client, upstream)]).await;
 }
 
 #[tokio::test]
@@ -113,5 +123,5 @@ async fn a_flood_of_messages_of_one_byte_is_dropped_and_counted_to_the_last() {
         assert_eq!(gate.count(&sample("messages", "drop")), dropped);
     };
     flood(&mut client, bytes, seen).await;
-    gate.drain().await;
+    ended(gate, vec![neighbour.peers, (client, upstream)]).await;
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Ask, Backend, Frame, Gate, Peer, Setup, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const SHARED: &str = "messages = { zone = \"z\", burst = 5, on_excess = \"drop\" }";
+const SHARED: &str = "messages = { zone = \"z\", burst = 5, on_excess = \"drop\" }\nidle_timeout = \"100h\"";
 
 fn ask() -> Ask {
     Ask::to("/ws")
@@ -265,10 +265,12 @@ async fn control_frames_beyond_the_rate_end_the_session_with_a_reason_of_their_o
     let mut gate = Gate::new(&backend.url(), "control = { rate = \"1/h\", burst = 1, from = \"both\" }");
     let (mut client, mut upstream) = gate.session(&backend).await;
     upstream.send(Frame::ping("?").bytes(false).repeat(2)).await;
+    for _ in 0..2 {
+        assert_eq!(client.frame().await, Frame::ping("?"));
+    }
     client.send(Frame::ping("?").bytes(true).repeat(3)).await;
     for _ in 0..2 {
         assert_eq!(upstream.frame().await, Frame::ping("?"));
-        assert_eq!(client.frame().await, Frame::ping("?"));
     }
     assert_eq!(client.frame().await.as_close(), (4029, "control_rate"));
     assert_eq!(upstream.frame().await.as_close(), (4029, "control_rate"));
