@@ -4,6 +4,7 @@
 
 mod address;
 mod bounded;
+mod key_part;
 mod number;
 mod source;
 mod time;
@@ -19,7 +20,10 @@ use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
-pub use bounded::{header_size, notice_text, positive, positive_option, refusal_status, share, token_status};
+pub use bounded::{
+    fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+};
+pub use key_part::KeyPart;
 pub use number::{Rate, Size};
 pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
