@@ -10,7 +10,7 @@ import websockets.exceptions
 from parts.child import wait_until
 from parts.client import open_chat, refusal
 from parts.gateway import Gateway
-from parts.limits import NODELAY, Hit, Limit, Route, Zone, determined
+from parts.limits import IP, NAME, NODELAY, Hit, Limit, Route, Zone, determined
 from parts.nginx import Nginx
 from parts.schedule import LATE, TRIES, drive, drive_until
 from parts.upstreams import NodeEcho
@@ -33,6 +33,13 @@ STATUS = route("status", status=503)
 DRY = route("dry", 1, dry_run=True)
 SHARED = Zone("shared")
 NARROW, WIDE = Route("narrow", (Limit(SHARED),)), Route("wide", (Limit(SHARED, 2, NODELAY),))
+# What refuses in one order comes back sooner than what would have been charged beside it, and in the other order later.
+SOON, LATER = Limit(Zone("soon", "4r/s")), Limit(Zone("later", "1r/s"), 2, NODELAY)
+SECOND, FIRST = Route("second", (LATER, SOON)), Route("first", (SOON, LATER))
+WAITS = Route("waits", (Limit(Zone("steady", "4r/s"), 3), Limit(Zone("sudden", "1r/s"), 3, 2)))
+NAMED = Route("named", (Limit(Zone("names", key=(NAME,))),))
+PAIRS = Route("pairs", (Limit(Zone("pairs", key=(IP, NAME))),))
+EITHER = Route("either", (Limit(Zone("places"), 2, NODELAY), Limit(Zone("callers", key=(NAME,)))))
 
 
 def hits(where, *times):
@@ -52,20 +59,34 @@ SCHEDULES = {
         *[Hit(1900, NARROW), Hit(2200, NARROW)],
     ],
     "two clients": [Hit(at + 5 * client, PLAIN, client) for at in (0, 250, 650) for client in (0, 1)],
+    "what the second refuses is not charged to the first": hits(SECOND, 0, 100, 150, 400, 450, 500, 800, 1200, 1600),
+    "the same the other way round": hits(FIRST, 0, 400, 800, 1200, 1600, 1900, 2100),
+    "the longest wait": hits(WAITS, 0, 50, 100, 150, 200),
+    "a header": [Hit(0, NAMED, 0, 0), Hit(50, NAMED, 1, 0), Hit(100, NAMED, 0, 1), Hit(650, NAMED, 1, 0)],
+    "address and header": [Hit(0, PAIRS, 0, 0), Hit(50, PAIRS, 1, 0), Hit(100, PAIRS, 0, 1), Hit(150, PAIRS, 0, 0)],
+    "one by address and one by header": [
+        *[Hit(0, EITHER, name=0), Hit(50, EITHER, name=0), Hit(100, EITHER, name=1), Hit(150, EITHER, name=2)],
+        *[Hit(200, EITHER, name=3), Hit(700, EITHER, name=3)],
+    ],
 }
 
 
 def drawn(chance):
-    """Twelve routes with limits of all kinds, and for each more hits than it lets in, most of which chance can't decide."""
+    """Twelve routes with one limit or two, of all kinds, and for each more hits than it lets in; few of them are such that
+    a few milliseconds decide."""
     schedules = []
     while len(schedules) < 12:
-        rate, burst = chance.choice([60, 90, 120, 180, 240]), chance.randrange(4)
-        delay = chance.choice([NODELAY, 0, chance.randint(0, burst)])
-        where, times = route(f"drawn{len(schedules)}", burst, delay, rate=f"{rate}r/m"), [0]
-        while len(times) < 9 and times[-1] < 5000:
-            times.append(times[-1] + max(60, int(chance.uniform(0.05, 0.9) * 60_000 / rate)))
-        if len(determined(hits(where, *times))) >= 0.8 * len(times):
-            schedules.append(hits(where, *times))
+        limits = []
+        for key in chance.choice([[(IP,)], [(NAME,)], [(IP,), (NAME,)], [(IP, NAME), (IP,)]]):
+            zone = Zone(f"drawn{len(schedules)}_{len(limits)}", f"{chance.choice([60, 90, 120, 180, 240])}r/m", key)
+            burst = chance.randrange(4)
+            limits.append(Limit(zone, burst, chance.choice([NODELAY, 0, chance.randint(0, burst)])))
+        where, at, schedule = Route(f"drawn{len(schedules)}", tuple(limits)), 0, []
+        while len(schedule) < 9 and at < 5000:
+            schedule.append(Hit(at, where, name=chance.choice([0, 0, 1])))
+            at += max(60, int(chance.uniform(0.05, 0.9) * 1000 / limits[0].zone.per_second()))
+        if len(determined(schedule)) >= 0.8 * len(schedule):
+            schedules.append(schedule)
     return schedules
 
 
@@ -140,19 +161,21 @@ def test_what_chance_draws_gets_the_same_verdicts_from_both(ports):
     assert 15 <= admitted <= len(sure) - 15, f"seed {SEED}: of {len(sure)} {admitted} got in"
 
 
-def test_a_dry_run_counts_what_nginx_would_have_refused_and_refuses_nothing(ports, gateway):
-    def count():
-        return gateway.count("wsgate_limit_dry_run_total", route="dry", limit="handshakes")
+def test_a_dry_run_counts_what_nginx_would_have_done_and_does_nothing(ports, gateway):
+    def counts():
+        labels = {"route": "dry", "limit": "handshakes", "zone": "dry", "dry_run": "true"}
+        return [gateway.count("wsgate_limit_exceeded_total", action=action, **labels) for action in ("refuse", "delay")]
 
     for _ in range(TRIES):
-        before = count()
+        before = counts()
         [results] = drive(ports, [hits(DRY, 0, 50, 100, 150, 250, 700, 750)])
         if all(one.sure for one in results):
             break
     assert all(one.sure and one.agree() for one in results), told(results)
     said = [one.seen[0].headers["x-limit"] for one in results]
     assert [word == "REJECTED_DRY_RUN" for word in said] == [not one.admitted for one in results]
-    assert count() - before == said.count("REJECTED_DRY_RUN") == 4
+    counted = [now - then for now, then in zip(counts(), before, strict=True)]
+    assert counted == [said.count("REJECTED_DRY_RUN"), said.count("DELAYED_DRY_RUN")] == [4, 2]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/per_ip", 429), ("/total", 503)])

@@ -3,6 +3,7 @@
 The model is the formula of `docs/limits.md` and nothing else: real numbers, seconds, one account for each zone and key."""
 
 import dataclasses
+import json
 import math
 import random
 
@@ -11,22 +12,25 @@ NODELAY = math.inf
 MARGIN = 0.04
 
 
+IP, NAME = "ip", "header:X-Key"
+
+
 @dataclasses.dataclass(frozen=True)
 class Zone:
     name: str
     rate: str = "2r/s"
-    key: str = "ip"
+    key: tuple = (IP,)
 
     def per_second(self):
         count, _, unit = self.rate.partition("r/")
         return int(count) / {"s": 1, "m": 60}[unit]
 
     def in_nginx(self):
-        variable = {"ip": "$binary_remote_addr", "header:X-Key": "$http_x_key"}[self.key]
-        return f"limit_req_zone {variable} zone={self.name}:1m rate={self.rate};"
+        key = "".join({IP: "$binary_remote_addr", NAME: "$http_x_key"}[part] for part in self.key)
+        return f"limit_req_zone {key} zone={self.name}:1m rate={self.rate};"
 
     def in_wsgate(self):
-        return f'[zone.{self.name}]\nkey = "{self.key}"\nrate = "{self.rate}"\n'
+        return f'[zone.{self.name}]\nkey = {json.dumps(self.key)}\nrate = "{self.rate}"\n'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +66,30 @@ class Route:
         return "\n".join([*lines, "add_header X-Limit $limit_req_status always;"])
 
     def in_wsgate(self, upstream):
-        [limit] = [limit.in_wsgate(self.status, self.dry_run) for limit in self.limits]
-        return f'[[route]]\nname = "{self.name}"\npath = "/{self.name}"\nupstream = "{upstream}/"\nhandshakes = {limit}\n'
+        limits = ", ".join(limit.in_wsgate(self.status, self.dry_run) for limit in self.limits)
+        where = f'name = "{self.name}"\npath = "/{self.name}"\nupstream = "{upstream}/"'
+        return f"[[route]]\n{where}\nhandshakes = [{limits}]\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class Hit:
-    """One handshake: when, in milliseconds from the beginning of its schedule, where, and which of its clients."""
+    """One handshake: when, in milliseconds from the beginning of its schedule; where; from which of its addresses, and
+    under which of its names."""
 
     at: int
     route: Route
     client: int = 0
+    name: int = 0
+
+    def account(self, zone):
+        return zone, tuple({IP: self.client, NAME: self.name}[part] for part in zone.key)
 
 
 def judge(accounts, hit, now):
     """When it goes on, or None if it is refused. Every limit is charged, or none."""
     charged, wait = {}, 0
     for limit in hit.route.limits:
-        rate, whose = limit.zone.per_second(), (limit.zone, hit.client)
+        rate, whose = limit.zone.per_second(), hit.account(limit.zone)
         excess, last = accounts.get(whose, (-1, now))
         excess = max(0, excess - rate * (now - last) + 1)
         if excess > limit.burst:

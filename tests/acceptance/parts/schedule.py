@@ -16,7 +16,7 @@ ROUNDING = 0.005
 # What comes later than this is nobody's verdict, and is tried again.
 LATE = 0.1
 TRIES = 5
-# The next client: every schedule has addresses of its own, each time that it is driven.
+# Every schedule has addresses and names of its own, each time that it is driven.
 _addresses = (f"127.{a}.{b}.{c}" for a, b, c in itertools.product(range(16, 250), range(1, 250), range(1, 250)))
 
 
@@ -75,9 +75,9 @@ async def _answer(reader, sent):
     return Seen(sent, answered, int(first.split(" ")[1]), headers)
 
 
-async def _knock(streams, hit, client, at):
+async def _knock(streams, hit, name, at):
     """One handshake to each; the tunnels of those that are admitted are closed at once."""
-    loop, request = asyncio.get_running_loop(), head(path=f"/{hit.route.name}", X_Key=client)
+    loop, request = asyncio.get_running_loop(), head(path=f"/{hit.route.name}", X_Key=name)
     await asyncio.sleep(at - loop.time())
     sent = loop.time()
     for _, writer in streams:
@@ -91,14 +91,14 @@ async def _knock(streams, hit, client, at):
 async def _drive(ports, schedules):
     ready = []
     for nth, hits in enumerate(schedules):
-        clients = collections.defaultdict(lambda: next(_addresses))
+        clients, names = (collections.defaultdict(lambda: next(_addresses)) for _ in range(2))
         # Connected beforehand, so that what is sent is judged at once; and not all schedules begin at one instant.
         for hit in hits:
             where = {"host": "127.0.0.1", "local_addr": (clients[hit.client], 0)}
             streams = [await asyncio.open_connection(port=port, **where) for port in ports]
-            ready.append((streams, hit, clients[hit.client], hit.at / 1000 + nth * 0.023))
+            ready.append((streams, hit, names[hit.name], hit.at / 1000 + nth * 0.023))
     begin = asyncio.get_running_loop().time() + 0.05
-    seen = iter(await asyncio.gather(*(_knock(streams, hit, client, begin + at) for streams, hit, client, at in ready)))
+    seen = iter(await asyncio.gather(*(_knock(streams, hit, name, begin + at) for streams, hit, name, at in ready)))
     return [[next(seen) for _ in hits] for hits in schedules]
 
 
