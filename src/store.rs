@@ -1,0 +1,3 @@
+//! What several gateways count together.
+
+pub mod breaker;
