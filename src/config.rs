@@ -10,6 +10,7 @@ mod jwt;
 mod parse;
 mod place;
 pub mod problem;
+mod redis;
 mod report;
 mod require;
 mod revocation;
@@ -31,6 +32,7 @@ pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use jwt::Jwt;
 pub use parse::parse;
 pub use problem::Problem;
+pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
@@ -60,6 +62,8 @@ pub struct Config {
     /// What is let through, and on which terms. At least one.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// What several gateways count together. Absent: each counts for itself.
+    pub redis: Option<Redis>,
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,

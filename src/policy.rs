@@ -16,6 +16,7 @@ pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod origin;
+pub mod remote;
 pub mod renew;
 pub mod request;
 pub mod require;
@@ -40,6 +41,7 @@ use cap::{Cap, KeyedPermit, Permit};
 use certificate::Certificate;
 use identity::Identity;
 use key::{Key, KeyHasher};
+use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
@@ -70,6 +72,8 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
+    /// The store that several gateways share; none where each counts for itself.
+    pub remote: Option<Remote>,
     keys: KeyHasher,
 }
 

@@ -5,6 +5,7 @@
 mod address;
 mod bounded;
 mod number;
+mod redis_url;
 mod source;
 mod time;
 mod token_from;
@@ -21,6 +22,7 @@ use serde::de::{Error, Unexpected, Visitor};
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{header_size, notice_text, positive, positive_option, refusal_status, share, token_status};
 pub use number::{Rate, Size};
+pub use redis_url::{RedisUrl, RedisUrls};
 pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
 pub use token_from::TokenFrom;
