@@ -149,7 +149,11 @@ impl Redis {
     ///
     /// # Errors
     /// There is no answer. It may have been done all the same.
-    pub async fn command<T: redis::FromRedisValue>(&self, operation: Operation, command: &Cmd) -> Result<T, Unavailable> {
+    pub async fn command<T: redis::FromRedisValue>(
+        &self,
+        operation: Operation,
+        command: &Cmd,
+    ) -> Result<T, Unavailable> {
         self.0.link.ask(operation, async |connection| command.query_async(connection).await).await
     }
 

@@ -5,7 +5,9 @@
 use std::io;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, ServerErrorKind};
+use redis::{
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, ServerErrorKind,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -118,10 +120,14 @@ async fn connect(settings: &Settings, server: &Transport) -> Result<Stream, Stri
 /// What an operator has to look for. The server's own words are not repeated: nobody knows what stands in them.
 pub(super) fn why(error: &RedisError) -> String {
     match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => "user or password is refused".to_owned(),
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
+            "user or password is refused".to_owned()
+        }
         (ErrorKind::Server(ServerErrorKind::NoPerm), _) => "the ACL user lacks a permission (NOPERM)".to_owned(),
         (ErrorKind::RESP3NotSupported, _) => "it is older than version 6, or the ACL user may not HELLO".to_owned(),
-        (_, Some(code)) if code.len() <= 32 && code.bytes().all(|b| b.is_ascii_uppercase()) => format!("it answers {code}"),
+        (_, Some(code)) if code.len() <= 32 && code.bytes().all(|b| b.is_ascii_uppercase()) => {
+            format!("it answers {code}")
+        }
         (ErrorKind::Io, _) => "the connection ended".to_owned(),
         _ => "its answer makes no sense".to_owned(),
     }

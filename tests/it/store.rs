@@ -97,7 +97,8 @@ impl Node {
     }
 
     async fn hears(&self, what: &str) {
-        until(&format!("{what} to be heard"), || self.heard.lock().unwrap().iter().any(|told| told.contains(what))).await;
+        until(&format!("{what} to be heard"), || self.heard.lock().unwrap().iter().any(|told| told.contains(what)))
+            .await;
     }
 
     /// The gateway is killed.

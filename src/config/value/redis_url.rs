@@ -168,7 +168,19 @@ mod tests {
 
     #[test]
     fn what_is_no_place_of_redis_is_refused() {
-        for text in ["", "a:6379", "http://a", "redis+sentinel://a", "redis:/a", "redis://", "redis://a:0", "unix:a", "redis://a/1x", "redis://a/0?x=1", "redis://@a"] {
+        for text in [
+            "",
+            "a:6379",
+            "http://a",
+            "redis+sentinel://a",
+            "redis:/a",
+            "redis://",
+            "redis://a:0",
+            "unix:a",
+            "redis://a/1x",
+            "redis://a/0?x=1",
+            "redis://@a",
+        ] {
             assert!(text.parse::<RedisUrl>().is_err(), "{text}");
         }
     }

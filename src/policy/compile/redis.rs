@@ -83,7 +83,11 @@ fn sentinels(redis: &Redis, found: &mut Findings) {
         ),
         Some(name) if name.is_empty() => found.wrong("redis.sentinel_master", "the name is empty", ""),
         Some(_) if urls.len() > MOST_SENTINELS => {
-            found.wrong("redis.url", format!("{} Sentinels are too many", urls.len()), &format!("at most {MOST_SENTINELS}"));
+            found.wrong(
+                "redis.url",
+                format!("{} Sentinels are too many", urls.len()),
+                &format!("at most {MOST_SENTINELS}"),
+            );
         }
         Some(_) if urls.iter().any(|url| matches!(url, RedisUrl::Unix(_))) => {
             found.wrong("redis.url", "a Sentinel is no local socket", "redis:// or rediss://, each with its port");

@@ -11,7 +11,10 @@ impl Key {
     #[must_use]
     pub fn shared(bytes: &[u8]) -> Self {
         let digest = digest(&SHA256, bytes);
-        let mut halves = digest.as_ref().chunks_exact(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        let mut halves = digest
+            .as_ref()
+            .chunks_exact(8)
+            .map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         Self { high: halves.next().unwrap_or_default(), low: halves.next().unwrap_or_default() }
     }
 
@@ -46,7 +49,15 @@ mod tests {
         for key in [Key::shared(b"a"), Key::of_ip([192, 0, 2, 1].into()), Key { high: 0, low: u64::MAX }] {
             assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
         }
-        for text in ["", "0", &"0".repeat(31), &"0".repeat(33), &"g".repeat(32), &format!("+{}", "0".repeat(31)), &"ä".repeat(16)] {
+        for text in [
+            "",
+            "0",
+            &"0".repeat(31),
+            &"0".repeat(33),
+            &"g".repeat(32),
+            &format!("+{}", "0".repeat(31)),
+            &"ä".repeat(16),
+        ] {
             assert_eq!(Key::from_hex(text), None, "{text}");
         }
     }
