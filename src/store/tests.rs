@@ -155,7 +155,9 @@ type Asked = Vec<(u8, u8, bool)>;
 fn the_script_gives_the_verdicts_of_the_zone() {
     let told = Mutex::new(Told::new());
     let asked = prop::collection::vec((0..2_u8, 0..2_u8, prop::bool::weighted(0.2)), 1..4);
-    let hits = prop::collection::vec((steps(), asked), 1..60);
+    // A zone forgets what is drained, and would let that in anew if the clock went back then.
+    let forward = steps().prop_map(|step| step.max(0));
+    let hits = prop::collection::vec((forward, asked), 1..60);
     proptest!(cases(), |(limits in [limits(), limits()], hits in hits)| {
         let mut told = told.lock();
         told.forget();

@@ -110,10 +110,12 @@ async fn a_lease_takes_what_there_is_and_charges_what_was_owed() {
     assert!((3_500_000..=3_600_000).contains(&rest.retry_ms), "{rest:?}");
     // Nothing is left, and to ask costs nothing.
     let none = lease(&one, 1000, 0).await;
-    assert_eq!((none.units, none.retry_ms / 100_000), (0, 35));
+    assert_eq!(none.units, 0);
+    assert!((3_500_000..=3_600_000).contains(&none.retry_ms), "{none:?}");
     // What was let through ahead of its answer is charged beyond the burst.
     let owed = lease(&one, 1000, 3000).await;
-    assert_eq!((owed.units, owed.retry_ms / 100_000), (0, 143));
+    assert_eq!(owed.units, 0);
+    assert!((14_300_000..=14_400_000).contains(&owed.retry_ms), "{owed:?}");
     // And `charge` finds the same bucket.
     assert!(!admits(&other, &[hit("chat", "alice", "1/hour", 9)]).await);
 }
