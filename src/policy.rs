@@ -21,6 +21,7 @@ pub mod limit;
 pub mod meter;
 pub mod origin;
 pub mod rates;
+pub mod remote;
 pub mod renew;
 pub mod request;
 pub mod require;
@@ -48,6 +49,7 @@ use key::rule::Facts;
 use key::{Key, KeyHasher};
 use limit::{Exceeded, LimitInfo};
 use meter::open::Meters;
+use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
@@ -80,6 +82,8 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
+    /// The store that several gateways share; none where each counts for itself.
+    pub remote: Option<Remote>,
     keys: KeyHasher,
 }
 
