@@ -168,6 +168,23 @@ fn a_client_that_waits_for_its_turn_is_pinged_after_it() {
     });
 }
 
+#[test]
+fn an_upstream_s_delayed_messages_come_by_the_timer_alone() {
+    run(async {
+        let limits = delayed("200r/s").replace(" }", ", from = \"upstream\" }");
+        let (mut rig, mut client, mut upstream) = Rig::limited(&limits, TERMS);
+        let messages = Wire::text(ToClient, b"word").bytes().repeat(6);
+        upstream.send(&messages);
+        let mut received = vec![];
+        rig.until(|| {
+            received.extend(client.take());
+            received.len() == messages.len()
+        })
+        .await;
+        assert!(rig.polls.get() < 20, "{} polls", rig.polls.get());
+    });
+}
+
 /// Its bytes are here, and it is the gateway that does not read them.
 #[test]
 fn who_waits_for_a_turn_is_not_idle_on_either_side() {
