@@ -214,6 +214,8 @@ impl Deny {
                 | Deny::TokenForbidden
                 | Deny::KeysUnavailable
                 | Deny::HandshakeRate
+                | Deny::ZoneFull
+                | Deny::StoreUnavailable
                 | Deny::ClientLost
                 | Deny::Draining
                 | Deny::Internal
@@ -247,8 +249,6 @@ impl Deny {
         matches!(
             self,
             Deny::ZoneCap
-                | Deny::ZoneFull
-                | Deny::StoreUnavailable
                 | Deny::ByteRate
                 | Deny::ControlRate
                 | Deny::TooManyFragments
