@@ -45,6 +45,7 @@ use certificate::Certificate;
 use identity::Identity;
 use key::{Key, KeyHasher};
 use limit::{Exceeded, LimitInfo};
+use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
@@ -77,6 +78,8 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
+    /// The store that several gateways share; none where each counts for itself.
+    pub remote: Option<Remote>,
     keys: KeyHasher,
 }
 

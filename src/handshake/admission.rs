@@ -10,7 +10,7 @@ use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::policy::rates::Counted;
 use crate::policy::route::Stage;
-use crate::policy::zone::{self, Outcome};
+use crate::policy::zone::{self, Hit, Outcome};
 use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::store::{Redis, RemoteHit};
 
@@ -25,13 +25,15 @@ async fn decide(shared: &Shared, ask: &Ask<'_>, found: &mut Decision) -> Result<
     let (policy, clock) = (&shared.policy, &shared.books.clock);
     let route = policy.enter(ask, found)?;
     let limits = route.counted(Stage::Address, ask, None, &found.captures);
-    found.wait_until(charge(shared, limits, &mut found.exceeded).await?);
+    let turn = charge(shared, limits, &mut found.exceeded).await?;
+    found.wait_until(turn);
     let known = match policy.identify(&route, ask, clock.now(), found) {
         Err(denial) if has_newer_keys(shared, &denial).await? => policy.identify(&route, ask, clock.now(), found)?,
         first => first?,
     };
     let limits = route.counted(Stage::Identity, ask, Some(&known.identity), &found.captures);
-    found.wait_until(charge(shared, limits, &mut found.exceeded).await?);
+    let turn = charge(shared, limits, &mut found.exceeded).await?;
+    found.wait_until(turn);
     policy.seat(&route, ask, known, clock.now(), found)
 }
 
@@ -39,11 +41,7 @@ async fn decide(shared: &Shared, ask: &Ask<'_>, found: &mut Decision) -> Result<
 ///
 /// # Errors
 /// `handshake_rate`, `zone_full`, `store_unavailable`.
-pub(super) async fn charge(
-    shared: &Shared,
-    limits: Counted<'_>,
-    exceeded: &mut Vec<Exceeded>,
-) -> Result<u64, Denial> {
+pub(super) async fn charge(shared: &Shared, limits: Counted<'_>, exceeded: &mut Vec<Exceeded>) -> Result<u64, Denial> {
     match &shared.redis {
         // Boxed, for few routes ask it, and every handshake would have room for its question.
         Some(redis) if limits.is_shared() => Box::pin(charge_shared(shared, redis, limits, exceeded)).await,
@@ -80,16 +78,7 @@ async fn charge_shared(
 
 /// What the store says of limits, or what is said in its place while it does not answer.
 async fn ask(redis: &Redis, limits: &Counted<'_>, clock: &Clock) -> Result<Outcome, Denial> {
-    let hit = |hit: &zone::Hit<'_>| RemoteHit {
-        zone: hit.zone.name(),
-        key: hit.key,
-        rate: hit.zone.rate(),
-        burst: hit.burst,
-        delay: hit.delay,
-        cost: hit.cost,
-        dry_run: hit.dry_run,
-    };
-    let hits: Vec<RemoteHit<'_>> = limits.hits.iter().map(hit).collect();
+    let hits: Vec<RemoteHit<'_>> = limits.hits.iter().map(remote).collect();
     match redis.charge(&hits).await {
         Ok(outcome) => Ok(outcome),
         Err(_) => {
@@ -97,6 +86,12 @@ async fn ask(redis: &Redis, limits: &Counted<'_>, clock: &Clock) -> Result<Outco
             limits.without_store(redis.on_error(), clock.mono())
         }
     }
+}
+
+/// The same question, as it is put to the store.
+fn remote<'a>(hit: &Hit<'a>) -> RemoteHit<'a> {
+    let Hit { zone, key, burst, delay, cost, dry_run } = *hit;
+    RemoteHit { zone: zone.name(), key, rate: zone.rate(), burst, delay, cost, dry_run }
 }
 
 /// Whether a newer key set than the one behind this denial is there, now or after a wait: then the token is worth another

@@ -4,6 +4,8 @@
 //! skipped for its length.
 
 pub mod rule;
+mod shared;
+mod shown;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

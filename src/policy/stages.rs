@@ -62,13 +62,7 @@ impl Policy {
     ///
     /// # Errors
     /// Those of certificates and tokens. One that a newer key set might not give says so: then it may be asked again.
-    pub fn identify(
-        &self,
-        route: &Route,
-        ask: &Ask<'_>,
-        now: Now,
-        found: &mut Decision,
-    ) -> Result<Known, Denial> {
+    pub fn identify(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Known, Denial> {
         let mut identity = identity::identify(route, ask, now)?;
         found.subject.clone_from(&identity.subject);
         identity::allow(route, &identity, &found.captures)?;
@@ -101,6 +95,12 @@ impl Policy {
 }
 
 impl Route {
+    /// What is known of a handshake when it is counted.
+    #[must_use]
+    pub fn facts<'a>(&'a self, ask: &Ask<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
+        Facts { client: ask.client, headers: ask.headers, host: &ask.opening.host, route: &self.name, identity }
+    }
+
     /// The limits of one stage that count for a handshake.
     #[must_use]
     pub fn counted<'a>(
@@ -110,9 +110,7 @@ impl Route {
         identity: Option<&Identity>,
         captures: &Captures,
     ) -> Counted<'a> {
-        let host = &ask.opening.host;
-        let facts = Facts { client: ask.client, headers: ask.headers, host, route: &self.name, identity };
-        Counted::of(self, stage, &facts, captures)
+        Counted::of(self, stage, &self.facts(ask, identity), captures)
     }
 }
 
