@@ -66,7 +66,9 @@ fn material() -> tempfile::TempDir {
 }
 
 fn compile(text: &str, folder: &Path) -> Result<(), String> {
-    let env = |name: &str| matches!(name, "JWT_SECRET" | "ADMIN_TOKEN").then(|| "0123456789abcdef".repeat(4));
+    let env = |name: &str| {
+        matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD").then(|| "0123456789abcdef".repeat(4))
+    };
     wsgate::load::text(text, "example", folder, &env).map(|_| ()).map_err(|report| report.to_string())
 }
 
@@ -143,7 +145,9 @@ fn table<'s>(schema: &'s Value, about: &'s Value) -> &'s Value {
     if let Some(reference) = reference {
         return table(schema, schema.pointer(reference.trim_start_matches('#')).unwrap());
     }
-    let inner = [&about["items"], &about["additionalProperties"]].into_iter().find(|inner| inner.is_object());
+    // One table or a list of them is a choice of two, the table first.
+    let inner = [&about["items"], &about["additionalProperties"], &about["anyOf"][0]];
+    let inner = inner.into_iter().find(|inner| inner.is_object());
     inner.map_or(about, |inner| table(schema, inner))
 }
 
@@ -159,6 +163,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[assertion.NAME]`", "assertion"),
         ("`[zone.NAME]`", "zone"),
         ("`[[route]]`", "route"),
+        ("`[redis]`", "redis"),
         ("`[revocation]`", "revocation"),
         ("`[admin]`", "admin"),
     ] {

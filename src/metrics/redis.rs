@@ -33,6 +33,8 @@ macro_rules! words {
 words! {
     /// What the store is asked for.
     Operation {
+        /// A connection, until it may be asked.
+        Connect = "connect",
         /// Rates are charged.
         Charge = "charge",
         /// Slots of caps are taken.

@@ -137,8 +137,8 @@ impl Policy {
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
-            remote,
             keys: named.hasher,
+            remote,
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

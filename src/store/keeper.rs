@@ -42,8 +42,10 @@ impl Redis {
                 // Only a connection closes the breaker, and the last one was given up.
                 Probe::Needless => pending().await,
             }
+            let began = self.0.clock.micros();
             match self.connect(&listener).await {
                 Ok(dialled) => {
+                    self.0.counts.answered(Operation::Connect, self.0.clock.micros().saturating_sub(began));
                     self.0.link.probed(Some(dialled.connection.clone()));
                     teller.back();
                     listener(Heard::Connected);
@@ -52,6 +54,7 @@ impl Redis {
                     teller.lost(&why);
                 }
                 Err(why) => {
+                    self.0.counts.failed(Operation::Connect, Unavailable::Lost);
                     self.0.link.probed(None);
                     teller.lost(&why);
                 }

@@ -1,6 +1,7 @@
 //! The store that several gateways share, with a real `redis-server`.
 
 mod failures;
+mod gateway;
 mod rates;
 mod slots;
 mod ways;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use wsgate::config::OnError;
+use wsgate::metrics::{Metrics, Sources};
 use wsgate::now::Clock;
 use wsgate::policy::key::Key;
 use wsgate::policy::remote::Remote;
@@ -65,6 +67,21 @@ fn key(text: &str) -> Key {
     Key::shared(text.as_bytes())
 }
 
+/// One sample of what a store counted.
+fn count(redis: &Redis, sample: &str) -> u64 {
+    let sources = Sources { redis: Some(redis.counts().clone()), ..Sources::default() };
+    let text = Metrics::new(&[], 1, &[], Clock::system().now(), sources).render(None).body;
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)).unwrap_or_else(|| panic!("{sample}\n{text}"));
+    line.trim().parse().unwrap()
+}
+
+/// Waits until it tried so often (again) to connect in vain.
+async fn tries_in_vain(redis: &Redis, times: u64) {
+    let tries = || count(redis, "wsgate_redis_errors_total{operation=\"connect\",kind=\"lost\"}");
+    let before = tries();
+    until("tries to connect that fail", || tries() >= before + times).await;
+}
+
 impl Node {
     /// One that has yet to connect.
     fn begin(settings: Settings) -> Self {
@@ -97,7 +114,8 @@ impl Node {
     }
 
     async fn hears(&self, what: &str) {
-        until(&format!("{what} to be heard"), || self.heard.lock().unwrap().iter().any(|told| told.contains(what))).await;
+        until(&format!("{what} to be heard"), || self.heard.lock().unwrap().iter().any(|told| told.contains(what)))
+            .await;
     }
 
     /// The gateway is killed.

@@ -13,12 +13,13 @@ if known then
 end
 base = base + debt
 local granted = math.max(0, math.min(want, math.floor((burst - base) / ONE) * ONE))
-local retry = 0
-if granted < want then
-  retry = math.max(1, ceil_ms(units, period, math.max(0, base + granted + ONE - burst)))
-end
 -- A refusal costs nothing, and leaves the time as it was.
 if granted > 0 or debt > 0 then
-  save(key, { excess = math.max(0, base + granted), last = last }, units, period, ONE)
+  known = { excess = math.max(0, base + granted), last = last }
+  save(key, known, units, period, ONE)
+end
+local retry = 0
+if granted < want then
+  retry = math.max(1, ceil_ms(units, period, math.max(0, known.excess + ONE - burst)) - elapsed(known.last))
 end
 return { granted, retry }

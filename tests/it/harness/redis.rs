@@ -139,7 +139,8 @@ fn answers(port: u16, child: &mut Child) -> bool {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        let answer = client.get_connection().and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+        let answer =
+            client.get_connection().and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
         if answer.is_ok_and(|answer| answer == "PONG") {
             return true;
         }

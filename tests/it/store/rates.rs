@@ -9,7 +9,15 @@ use super::{Node, at, key};
 use crate::harness::redis::Server;
 
 fn hit<'a>(zone: &'a str, who: &str, rate: &str, burst: u64) -> RemoteHit<'a> {
-    RemoteHit { zone, key: key(who), rate: rate.parse().unwrap(), burst: burst * 1000, delay: u64::MAX, cost: 1000, dry_run: false }
+    RemoteHit {
+        zone,
+        key: key(who),
+        rate: rate.parse().unwrap(),
+        burst: burst * 1000,
+        delay: u64::MAX,
+        cost: 1000,
+        dry_run: false,
+    }
 }
 
 async fn admits(node: &Node, hits: &[RemoteHit<'_>]) -> bool {
@@ -30,7 +38,8 @@ async fn two_gateways_share_one_budget_and_never_admit_more_than_the_bound() {
     let mut admitted = 0;
     for _ in 0..20 {
         let nodes = &nodes;
-        let asked = (0..10).map(|at| async move { admits(&nodes[at % 2], &[hit("logins", "alice", "50r/s", 20)]).await });
+        let asked =
+            (0..10).map(|at| async move { admits(&nodes[at % 2], &[hit("logins", "alice", "50r/s", 20)]).await });
         admitted += join_all(asked).await.into_iter().filter(|yes| *yes).count() as u64;
     }
     let ms = time(&server) - began;
@@ -65,9 +74,10 @@ async fn a_dry_run_is_told_and_never_refuses() {
     let dry = RemoteHit { dry_run: true, ..hit("dry", "a", "1/hour", 0) };
     let waits = RemoteHit { delay: 0, ..hit("waits", "a", "1/hour", 5) };
     let first = node.redis.charge(&[dry, waits]).await.unwrap();
-    assert_eq!(first, Outcome { answer: Ok(0), dry_runs: Vec::new() });
+    assert_eq!(first, Outcome { answer: Ok(0), dry_runs: Vec::new(), delayed: Vec::new() });
     let second = node.redis.charge(&[dry, waits]).await.unwrap();
     assert!(matches!(second.answer, Ok(3_500_000..=3_600_000)), "{second:?}");
+    assert_eq!(second.delayed, [1]);
     let [DryRun::Refused(Refusal { index: 0, .. })] = second.dry_runs.as_slice() else { panic!("{second:?}") };
 }
 
@@ -92,8 +102,7 @@ async fn a_key_is_gone_when_its_bucket_is_drained() {
 async fn a_lease_takes_what_there_is_and_charges_what_was_owed() {
     let server = Server::start();
     let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
-    let budget =
-        RemoteBudget { zone: "chat", key: key("alice"), rate: "1/hour".parse::<Rate>().unwrap(), burst: 9000 };
+    let budget = RemoteBudget { zone: "chat", key: key("alice"), rate: "1/hour".parse::<Rate>().unwrap(), burst: 9000 };
     let lease = async |node: &Node, want: u64, debt: u64| node.redis.lease(&budget, want, debt).await.unwrap();
     assert_eq!(lease(&one, 4000, 0).await, Granted { units: 4000, retry_ms: 0 });
     // A new key's first is free: ten in all.
@@ -102,10 +111,12 @@ async fn a_lease_takes_what_there_is_and_charges_what_was_owed() {
     assert!((3_500_000..=3_600_000).contains(&rest.retry_ms), "{rest:?}");
     // Nothing is left, and to ask costs nothing.
     let none = lease(&one, 1000, 0).await;
-    assert_eq!((none.units, none.retry_ms / 100_000), (0, 35));
+    assert_eq!(none.units, 0);
+    assert!((3_500_000..=3_600_000).contains(&none.retry_ms), "{none:?}");
     // What was let through ahead of its answer is charged beyond the burst.
     let owed = lease(&one, 1000, 3000).await;
-    assert_eq!((owed.units, owed.retry_ms / 100_000), (0, 143));
+    assert_eq!(owed.units, 0);
+    assert!((14_300_000..=14_400_000).contains(&owed.retry_ms), "{owed:?}");
     // And `charge` finds the same bucket.
     assert!(!admits(&other, &[hit("chat", "alice", "1/hour", 9)]).await);
 }
