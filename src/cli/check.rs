@@ -21,7 +21,7 @@ pub(super) struct Options {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    handshake: explain::Options,
+    handshake: explain::Asked,
 }
 
 pub(super) fn run(options: Options) -> Result<(), Failure> {
