@@ -24,10 +24,11 @@ async fn is_told(gate: &mut Gate, ask: &Ask, reason: &str) -> u16 {
     told.status()
 }
 
+/// An empty zone is the route's own rate.
 fn exceeded(gate: &Gate, zone: &str, action: &str, dry_run: bool) -> f64 {
+    let zone = if zone.is_empty() { String::new() } else { format!("zone=\"{zone}\",") };
     gate.count(&format!(
-        "wsgate_limit_exceeded_total{{route=\"ws\",limit=\"handshakes\",zone=\"{zone}\",direction=\"\",\
-         action=\"{action}\",dry_run=\"{dry_run}\"}}"
+        "wsgate_limit_exceeded_total{{route=\"ws\",limit=\"handshakes\",{zone}action=\"{action}\",dry_run=\"{dry_run}\"}}"
     ))
 }
 

@@ -76,7 +76,7 @@ const VECTORS: [(&str, &str, &str); 8] = [
     ("1r/s", "burst = 5", "0 P; 0 W1000; 0 W2000; 0 W3000; 0 W4000; 0 W5000; 0 R1"),
     ("1r/s", "burst = 5, delay = 2", "0 P; 0 P; 0 P; 0 W1000; 0 W2000; 0 W3000; 0 R1"),
     ("1r/m", "burst = 0", "0 P; 0 R63; 60000 R3; 62499 R1; 62500 P"),
-    ("1r/s", "burst = 1, nodelay = true", "100000 P; 99000 P; 99500 R1; 101000 P; 30000 R2"),
+    ("1r/s", "burst = 1, nodelay = true", "100000 P; 99000 P; 99500 R1; 101000 P; 30000 R1"),
     ("2r/s", "burst = 1, dry_run = true", "0 P; 0 P; 0 P; 0 P"),
 ];
 
