@@ -85,7 +85,9 @@ fn one(rate: Rate, burst: u64, delay: u64) -> RemoteHit<'static> {
 fn the_vectors_of_nginx_hold_on_the_server() {
     const P: Option<u64> = Some(0);
     const R: Option<u64> = None;
-    let vectors: [(&str, u64, u64, &[(u64, Option<u64>)]); 7] = [
+    /// Rate, burst, delay, and the hits: when, and how long it waits if it is let in.
+    type Vector = (&'static str, u64, u64, &'static [(u64, Option<u64>)]);
+    let vectors: [Vector; 7] = [
         ("1r/s", 0, 0, &[(0, P), (0, R), (500, R), (999, R), (1000, P), (1500, R), (2000, P)]),
         ("10r/s", 0, 0, &[(0, P), (99, R), (100, P), (200, P), (299, R), (300, P)]),
         (
