@@ -294,3 +294,33 @@ fn an_answer_that_makes_no_sense_is_none() {
         assert_eq!(charge::read(answer, 1), None, "{answer:?}");
     }
 }
+
+/// What becomes of the field "3 7 0" of one node.
+fn stated(told: &mut Told, words: [&str; 4]) -> ((u64, u64), Option<String>) {
+    let Told { connection, .. } = told;
+    redis::cmd("HSET").arg("{told}:c").arg("n").arg("3 7 0").query::<()>(connection).unwrap();
+    let answer = script::STATE.key("{told}:c").arg("n").arg(10_000).arg(&words[..]).invoke(connection).unwrap();
+    (answer, redis::cmd("HGET").arg("{told}:c").arg("n").query(connection).unwrap())
+}
+
+#[test]
+fn a_whole_count_is_taken_only_at_the_version_that_it_knows() {
+    let mut told = Told::new();
+    let (answer, field) = stated(&mut told, ["whole", "1", "6", "0"]);
+    assert_eq!((answer, field.as_deref()), ((0, 7), Some("3 7 0")));
+    let (answer, field) = stated(&mut told, ["whole", "1", "7", "0"]);
+    assert_eq!((answer, field.is_some_and(|field| field.starts_with("1 8 "))), ((1, 8), true));
+    assert_eq!(stated(&mut told, ["whole", "0", "7", "0"]), ((1, 8), None));
+    // A change counts whatever was known, but where there is nothing to change.
+    let (answer, field) = stated(&mut told, ["change", "-2", "0", "0"]);
+    assert_eq!((answer, field.is_some_and(|field| field.starts_with("1 8 "))), ((1, 8), true));
+    told.forget();
+    let answer: (u64, u64) = script::STATE
+        .key("{told}:c")
+        .arg("n")
+        .arg(10_000)
+        .arg(&["change", "-1", "7", "0"])
+        .invoke(&mut told.connection)
+        .unwrap();
+    assert_eq!(answer, (0, 0));
+}

@@ -4,11 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wsgate::store::{Held, RemoteSlot, Taken};
+use wsgate::store::{Held, RemoteSlot, Settings, Taken};
 
 use super::{Node, at, key};
 use crate::harness::redis::Server;
 use crate::harness::until;
+
+/// One that does not write everything anew while the test runs, so that what is to heal has to do so by itself.
+fn lazy(server: &Server) -> Settings {
+    let mut settings = at(server);
+    settings.pace.rewrite = Duration::from_secs(600);
+    settings
+}
 
 /// The cap `name` of one subject.
 struct Cap(Arc<str>);
@@ -100,7 +107,7 @@ async fn of_several_caps_all_are_taken_or_none() {
 #[tokio::test]
 async fn a_gateway_that_was_killed_counts_no_more_when_its_time_is_over() {
     let server = Server::start();
-    let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
+    let (one, other) = (Node::start(lazy(&server)).await, Node::start(lazy(&server)).await);
     let cap = Cap::new("chat");
     let slot = [cap.of("alice", 1)];
     let held = take(&one, &slot).await.unwrap();
@@ -132,7 +139,7 @@ async fn a_gateway_that_leaves_counts_no_more_at_once() {
 #[tokio::test]
 async fn a_server_that_was_flushed_is_told_again() {
     let server = Server::start();
-    let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
+    let (one, other) = (Node::start(lazy(&server)).await, Node::start(lazy(&server)).await);
     let cap = Cap::new("chat");
     let _held = [take(&one, &[cap.of("alice", 2)]).await.unwrap(), take(&one, &[cap.of("bob", 2)]).await.unwrap()];
     server.flush();
@@ -212,7 +219,7 @@ async fn a_flood_that_one_cap_refuses_takes_no_place_of_another() {
 #[tokio::test]
 async fn a_take_whose_caller_went_away_holds_nothing() {
     let server = Server::start();
-    let node = Node::start(at(&server)).await;
+    let node = Node::start(lazy(&server)).await;
     let cap = Cap::new("chat");
     let slots = [cap.of("alice", 1)];
     for _ in 0..20 {
