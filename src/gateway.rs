@@ -3,6 +3,7 @@
 //! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
 //! more thread does what is no traffic: the admin's pages and the drain.
 
+pub mod lag;
 mod sources;
 
 use std::io::{self, Write};
@@ -27,13 +28,16 @@ use crate::drain;
 use crate::keyset::Keysets;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::{Metrics, Traffic};
+use crate::metrics::{Metrics, Sources, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
+use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
+use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
+use lag::Lag;
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -83,6 +87,10 @@ pub struct Shared {
     pub handshakes_per_ip: Arc<KeyedCap>,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
+    /// How far each worker is behind.
+    pub lags: Arc<[Lag]>,
+    /// How far, in milliseconds, it may be.
+    pub max_lag: u64,
     /// How far the gateway is.
     pub phase: watch::Sender<Phase>,
 }
@@ -148,6 +156,14 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its own counters, by route.
     pub traffic: Vec<Arc<Traffic>>,
+}
+
+impl Worker {
+    /// Whether it keeps up with its work.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.shared.lags[self.index].pace(self.shared.max_lag)
+    }
 }
 
 /// A gateway that runs.
@@ -284,7 +300,13 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
-    let sources = sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log);
+    let buffered = Buffered::new(loaded.max_buffered);
+    let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
+    let sources = Sources {
+        buffered: sources::buffered(&buffered),
+        worker_lags: sources::worker_lags(&lags),
+        ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log)
+    };
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -299,6 +321,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
             clock,
             log,
             sessions: Registry::new(workers),
+            buffered,
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
@@ -306,6 +329,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
         max_head: loaded.max_head,
+        lags,
+        max_lag: loaded.max_lag,
         phase: watch::Sender::new(Phase::Running),
         policy,
     }
@@ -317,6 +342,8 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
     let mut phase = shared.phase.subscribe();
     let worker = Rc::new(Worker { index, shared, traffic });
     runtime.block_on(async move {
+        let watched = worker.shared.clone();
+        tokio::task::spawn_local(async move { watched.lags[index].watch(&watched.books.clock).await });
         for (listener, socket) in sockets.into_iter().enumerate() {
             match TcpListener::from_std(socket) {
                 Ok(socket) => drop(tokio::task::spawn_local(listener::run(worker.clone(), socket, listener))),

@@ -48,6 +48,13 @@ impl Clock {
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
+    /// Milliseconds since the start as they really passed, whatever a test did to the clock: for what is measured, never
+    /// for what is due.
+    #[must_use]
+    pub fn uptime(&self) -> u64 {
+        millis(self.start.elapsed())
+    }
+
     /// When a timer has to ring for the moment `mono` on this clock.
     #[must_use]
     pub fn instant(&self, mono: u64) -> Instant {

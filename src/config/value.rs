@@ -19,7 +19,9 @@ use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
-pub use bounded::{header_size, notice_text, positive, positive_option, refusal_status, share, token_status};
+pub use bounded::{
+    buffer_size, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+};
 pub use number::{Rate, Size};
 pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::lag::Lag;
 use crate::access_log::AccessLog;
 use crate::keyset::Keysets;
 use crate::metrics::{CapFill, Sources, ZoneFill};
@@ -11,6 +12,7 @@ use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
 use crate::policy::zone::Zone;
+use crate::session::buffered::Buffered;
 
 /// What the metrics ask for at each scrape.
 pub(super) fn of(
@@ -40,7 +42,20 @@ pub(super) fn of(
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
         log_dropped: Box::new(log.dropped()),
+        ..Sources::default()
     }
+}
+
+/// Bytes that all sessions keep, and how many they may.
+pub(super) fn buffered(buffered: &Arc<Buffered>) -> Box<dyn Fn() -> (u64, u64) + Send + Sync> {
+    let buffered = buffered.clone();
+    Box::new(move || (buffered.bytes(), buffered.limit()))
+}
+
+/// How late each worker came to its last tick, in milliseconds.
+pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send + Sync> {
+    let lags = lags.clone();
+    Box::new(move || lags.iter().map(Lag::last_ms).collect())
 }
 
 fn zones(policy: Arc<Policy>) -> impl Fn() -> Vec<ZoneFill> {

@@ -23,6 +23,8 @@ fn metrics() -> Metrics {
         }),
         in_flight: Box::new(|| 4),
         revocations: Box::new(|| (8, 9)),
+        buffered: Box::new(|| (10, 11)),
+        worker_lags: Box::new(|| vec![1, 250]),
         log_dropped: Box::new(|| 5),
     };
     let routes = ["chat".into(), "a\"b".into()];
@@ -113,6 +115,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "subject_cap",
         "route_cap",
         "total_cap",
+        "overloaded",
         "upstream_connect",
         "upstream_refused",
         "upstream_timeout",
@@ -137,12 +140,12 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let start = "wsgate_sessions_ended_total{route=\"chat\",";
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
-        ("client", "bad_frame client_lost closed message_too_big"),
+        ("client", "bad_frame client_lost closed message_too_big slow_consumer"),
         (
             "gateway",
             "certificate_expired draining idle_timeout internal kicked lifetime_over message_rate token_expired token_revoked",
         ),
-        ("upstream", "bad_frame closed upstream_lost"),
+        ("upstream", "bad_frame closed slow_consumer upstream_lost"),
     ];
     let expected: Vec<_> = by_side
         .iter()
@@ -238,6 +241,9 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_access_log_dropped_total", 5.0),
         ("wsgate_revocations", 8.0),
         ("wsgate_revocations_capacity", 9.0),
+        ("wsgate_buffered_bytes", 10.0),
+        ("wsgate_buffered_limit_bytes", 11.0),
+        (r#"wsgate_worker_lag_seconds{worker="1"}"#, 0.25),
         (r#"wsgate_limit_dry_run_total{route="a\"b",limit="handshakes"}"#, 1.0),
         ("wsgate_start_time_seconds", 1_700_000_000.5),
     ] {

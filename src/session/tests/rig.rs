@@ -26,6 +26,7 @@ use crate::policy::expiry::Expiry;
 use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Ask, Permits};
+use crate::session::buffered::Buffered;
 use crate::session::exit::Exit;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
@@ -44,6 +45,7 @@ pub(super) const TERMS: Terms = Terms {
     ping_interval: None,
     ping_timeout: LONG,
     close_timeout: LONG,
+    send_timeout: LONG,
     expiry: Expiry { on_expiry: OnExpiry::Close, max_lifetime: None, notice: None },
 };
 
@@ -98,7 +100,8 @@ impl Rig {
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
         let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
-        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
+        let buffered = Buffered::new(u64::MAX);
+        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
         let id = books.sessions.next_id();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
