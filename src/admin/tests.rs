@@ -13,6 +13,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
 use crate::policy::revocation::Settings;
+use crate::session::buffered::Buffered;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 

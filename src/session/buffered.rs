@@ -185,20 +185,22 @@ mod tests {
         assert!(!other.make_room(41));
         assert_eq!((total.bytes(), other.capacity()), (60, 0));
         assert!(other.make_room(40));
-        drop(one);
-        assert!(other.make_room(60));
         assert_eq!((total.bytes(), total.limit()), (100, 100));
+        other.push(b"one more, whether or not it fits: it is small and soon gone");
+        assert_eq!(total.bytes(), 60 + other.capacity() as u64);
+        drop(one);
+        assert_eq!(total.bytes(), other.capacity() as u64);
     }
 
     #[test]
     fn reads_are_small_while_more_than_half_is_taken() {
         let total = Buffered::new(100);
-        let mut kept = Kept::new(b"", total.clone());
+        let (mut kept, mut more) = (Kept::new(b"", total.clone()), Kept::new(b"", total.clone()));
         assert!(kept.make_room(50));
         assert_eq!(total.read_size(), READ);
-        assert!(kept.make_room(1));
+        assert!(more.make_room(1));
         assert_eq!(total.read_size(), SCARCE_READ);
-        drop(kept);
+        drop((kept, more));
         assert_eq!(total.read_size(), READ);
     }
 }

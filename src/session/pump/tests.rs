@@ -85,7 +85,7 @@ impl Rig {
             match event {
                 Event::ReceiverLost => self.pump.abandon_receiver(),
                 Event::Violation(_) => self.pump.say_farewell(CLOSE.to_vec()),
-                Event::Closed(_) | Event::SenderLost => {}
+                Event::Closed(_) | Event::SenderLost | Event::NoRoom => {}
             }
             events.push(event);
         }
