@@ -3,8 +3,10 @@
 //! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
 //! more thread does what is no traffic: the admin's pages and the drain.
 
+mod bind;
 pub mod lag;
 mod sources;
+pub mod turns;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
@@ -13,7 +15,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -37,7 +38,9 @@ use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
+use bind::{bind, named};
 use lag::Lag;
+use turns::Turns;
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -156,6 +159,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its own counters, by route.
     pub traffic: Vec<Arc<Traffic>>,
+    /// For the costly step of each handshake.
+    pub turns: Turns,
 }
 
 impl Worker {
@@ -340,7 +345,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
 fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
     let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
     let mut phase = shared.phase.subscribe();
-    let worker = Rc::new(Worker { index, shared, traffic });
+    let worker = Rc::new(Worker { index, shared, traffic, turns: Turns::default() });
     runtime.block_on(async move {
         let watched = worker.shared.clone();
         tokio::task::spawn_local(async move { watched.lags[index].watch(&watched.books.clock).await });
@@ -394,30 +399,4 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     }
     let missing = shared.keysets.missing(&shared.books.clock);
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
-}
-
-/// One socket for each worker on one address: the kernel spreads the clients among them.
-fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    let socket = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        Ok::<_, io::Error>(socket)
-    };
-    // With SO_REUSEPORT alone a second gateway would silently share the address: a first bind without it shows who is there.
-    socket()?.bind(&address.into())?;
-    let mut bound: Vec<StdListener> = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = socket()?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        let port_known = bound.first().map_or(Ok(address), StdListener::local_addr)?;
-        socket.bind(&port_known.into())?;
-        socket.listen(1024)?;
-        bound.push(socket.into());
-    }
-    Ok(bound)
-}
-
-fn named(key: &str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{key}.address: {address} can't be listened on: {error}"))
 }
