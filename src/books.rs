@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::now::Clock;
+use crate::policy::limit::Exceeded;
 use crate::session::buffered::Buffered;
 use crate::session::live::Registry;
 
@@ -21,4 +22,23 @@ pub struct Books {
     pub sessions: Registry,
     /// What their receivers did not take yet.
     pub buffered: Arc<Buffered>,
+}
+
+impl Books {
+    /// Counts what exceeded a limit, and says of those in dry run, at most once a second each, what they would have done.
+    pub fn exceeded(&self, all: &[Exceeded]) {
+        for exceeded in all {
+            self.exceeded_by(*exceeded, 1);
+        }
+    }
+
+    /// The same of `count` things that exceeded one limit.
+    pub fn exceeded_by(&self, exceeded: Exceeded, count: u64) {
+        let Some(counted) = self.metrics.exceeded(exceeded, count) else { return };
+        let limit = &counted.info;
+        if limit.dry_run && counted.may_be_said(self.clock.mono()) {
+            let (route, zone, action) = (&*limit.route, &*limit.zone, exceeded.action.label());
+            tracing::info!(route, limit = limit.what.label(), zone, action, "a limit in dry run would have acted");
+        }
+    }
 }

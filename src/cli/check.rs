@@ -38,7 +38,8 @@ fn describe(loaded: &Loaded, name: &str) -> String {
     }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
     let (kept, lag) = (loaded.max_buffered >> 10, loaded.max_lag);
-    let _ = writeln!(text, "at most {kept} KiB kept for slow receivers; nobody new while a worker is over {lag} ms late");
+    let _ =
+        writeln!(text, "at most {kept} KiB kept for slow receivers; nobody new while a worker is over {lag} ms late");
     match loaded.admin {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
@@ -133,7 +134,7 @@ fn terms(route: &Route) -> Vec<String> {
         Some(Origins::Any) => "any Origin".to_owned(),
         Some(Origins::List { patterns, .. }) => format!("{} origins", patterns.len()),
     });
-    if let Some(handshakes) = &route.handshakes {
+    for handshakes in &route.handshakes {
         let dry = if handshakes.dry_run { ", dry run" } else { "" };
         terms.push(format!("handshakes limited by zone `{}`{dry}", handshakes.zone.name()));
     }

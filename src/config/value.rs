@@ -4,6 +4,7 @@
 
 mod address;
 mod bounded;
+mod key_part;
 mod number;
 mod source;
 mod time;
@@ -20,8 +21,9 @@ use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{
-    buffer_size, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+    buffer_size, fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
 };
+pub use key_part::KeyPart;
 pub use number::{Rate, Size};
 pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};

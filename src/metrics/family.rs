@@ -115,8 +115,8 @@ families! {
         "Messages of clients that waited for their turn";
     DROPPED Counter "wsgate_messages_dropped_total" ["route"]
         "Messages of clients that were dropped";
-    DRY_RUN Counter "wsgate_limit_dry_run_total" ["route", "limit"]
-        "Handshakes that a limit would have refused if it were not in dry run";
+    EXCEEDED Counter "wsgate_limit_exceeded_total" ["route", "limit", "zone", "direction", "action", "dry_run"]
+        "What exceeded a limit, by what became of it, or with dry_run = true would have; zone is left out of a rate or cap of the route's own, direction of what is no traffic";
     BUFFERED Gauge "wsgate_buffered_bytes" []
         "Bytes that sessions keep in memory: what a receiver did not take yet, and what waits for its rate";
     BUFFERED_LIMIT Gauge "wsgate_buffered_limit_bytes" []
