@@ -78,6 +78,7 @@ mod tests {
         };
         let in_time = async {
             tokio::select! {
+                biased;
                 () = lag.watch(&clock) => {}
                 () = busy => {}
             }
@@ -99,6 +100,7 @@ mod tests {
         };
         runtime.block_on(async {
             tokio::select! {
+                biased;
                 () = lag.watch(&clock) => {}
                 () = ahead => {}
             }

@@ -217,7 +217,8 @@ fn traffic_is_the_sum_over_the_workers() {
 
     drop((here, there, too));
     let after = samples(&metrics);
-    for (name, active) in starting_with(&after, "wsgate_sessions_active").chain(starting_with(&after, "wsgate_worker_"))
+    for (name, active) in
+        starting_with(&after, "wsgate_sessions_active").chain(starting_with(&after, "wsgate_worker_sessions"))
     {
         assert_eq!(active, 0.0, "{name}");
     }
