@@ -38,6 +38,7 @@ use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
+use crate::store::Redis;
 use bind::{bind, named};
 use lag::Lag;
 use turns::Turns;
@@ -82,6 +83,8 @@ pub struct Shared {
     pub upstream_tls: Vec<Option<TlsConnector>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
+    /// What several gateways count together; none where each counts for itself.
+    pub redis: Option<Redis>,
     /// Places for handshakes under way.
     pub handshakes: Arc<Semaphore>,
     /// How many places there are.
@@ -305,12 +308,13 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
+    let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
     let buffered = Buffered::new(loaded.max_buffered);
     let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
     let sources = Sources {
         buffered: sources::buffered(&buffered),
         worker_lags: sources::worker_lags(&lags),
-        ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log)
+        ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref())
     };
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
@@ -330,6 +334,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
+        redis,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
@@ -366,6 +371,9 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
         for task in shared.keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
         }
+        if let Some(redis) = shared.redis.clone() {
+            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
+        }
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
@@ -389,6 +397,9 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
         }
         shared.phase.send_replace(Phase::Stopped);
+        if let Some(redis) = &shared.redis {
+            redis.leave().await;
+        }
     });
 }
 

@@ -48,11 +48,10 @@ impl Clock {
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds since the start as they really passed, whatever a test did to the clock: for what is measured, never
-    /// for what is due.
+    /// Microseconds since the start of the process, for how long something took. [`Clock::advance`] does not move it.
     #[must_use]
-    pub fn uptime(&self) -> u64 {
-        millis(self.start.elapsed())
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// When a timer has to ring for the moment `mono` on this clock.

@@ -20,6 +20,7 @@ pub mod limit;
 pub mod origin;
 pub mod overload;
 pub mod rates;
+pub mod remote;
 pub mod renew;
 pub mod request;
 pub mod require;
@@ -46,6 +47,7 @@ use identity::Identity;
 use key::rule::Facts;
 use key::{Key, KeyHasher};
 use limit::{Exceeded, LimitInfo};
+use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
@@ -78,6 +80,8 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
+    /// The store that several gateways share; none where each counts for itself.
+    pub remote: Option<Remote>,
     keys: KeyHasher,
 }
 

@@ -44,9 +44,10 @@ impl Lag {
     pub async fn watch(&self, clock: &Clock) {
         let mut ticks = Ticks::default();
         loop {
-            let due = clock.uptime() + millis(TICK);
+            let before = clock.micros();
             sleep(TICK).await;
-            let late = clock.uptime().saturating_sub(due) + self.pretended.load(Ordering::Relaxed);
+            let took = clock.micros().saturating_sub(before) / 1000;
+            let late = took.saturating_sub(millis(TICK)) + self.pretended.load(Ordering::Relaxed);
             self.last.store(late, Ordering::Relaxed);
             self.steady.store(ticks.note(late), Ordering::Relaxed);
         }

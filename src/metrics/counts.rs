@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::redis::RedisCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo};
@@ -198,6 +199,8 @@ pub struct Sources {
     pub buffered: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// How late each worker came to its last tick, in milliseconds.
     pub worker_lags: Box<dyn Fn() -> Vec<u64> + Send + Sync>,
+    /// What is counted of the store that several gateways share; none where there is none.
+    pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -214,6 +217,7 @@ impl Default for Sources {
             revocations: Box::new(|| (0, 0)),
             buffered: Box::new(|| (0, 0)),
             worker_lags: Box::new(Vec::new),
+            redis: None,
             log_dropped: Box::new(|| 0),
         }
     }

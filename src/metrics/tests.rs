@@ -35,6 +35,7 @@ fn metrics() -> Metrics {
         revocations: Box::new(|| (8, 9)),
         buffered: Box::new(|| (10, 11)),
         worker_lags: Box::new(|| vec![1, 250]),
+        redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
     let routes = ["chat".into(), "a\"b".into()];

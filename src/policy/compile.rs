@@ -3,6 +3,7 @@
 mod certificates;
 mod expiry;
 mod limits;
+mod redis;
 mod renew;
 mod revocation;
 mod routes;
@@ -109,6 +110,7 @@ impl Policy {
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
+        let remote = config.redis.as_ref().and_then(|typed| redis::compile(typed, &mut found));
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
@@ -136,6 +138,7 @@ impl Policy {
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
             keys: named.hasher,
+            remote,
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

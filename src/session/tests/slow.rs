@@ -52,6 +52,21 @@ fn a_receiver_that_takes_no_byte_for_send_timeout_ends_the_session_and_is_named(
 }
 
 #[test]
+fn a_stalled_session_ends_by_its_timer_alone() {
+    run(async {
+        let (mut rig, _client, mut upstream) = Rig::new(Terms { send_timeout: 100, ..TERMS });
+        fill(&mut rig, &mut upstream, &stream(ToClient, 1000)).await;
+        let mut told = vec![];
+        rig.until(|| {
+            told.extend(upstream.take());
+            !told.is_empty()
+        })
+        .await;
+        assert_eq!(ends::heard(&told).close, Some(1008));
+    });
+}
+
+#[test]
 fn a_receiver_that_takes_a_little_now_and_then_is_not_ended_and_gets_all_of_it() {
     run(async {
         let (mut rig, mut client, mut upstream) = Rig::new(SLOW);
