@@ -18,6 +18,7 @@ pub mod identity;
 pub mod key;
 pub mod limit;
 pub mod origin;
+pub mod overload;
 pub mod rates;
 pub mod remote;
 pub mod renew;
@@ -199,6 +200,13 @@ impl Policy {
     pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
+    /// The route of a handshake, undecided.
+    #[must_use]
+    pub fn route(&self, opening: &Opening) -> Option<&Arc<Route>> {
+        let Opening { host, path } = opening;
+        self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path).is_some()).map(|(_, route)| route)
     }
 
     /// Whether a session may be opened.
