@@ -110,9 +110,7 @@ fn request(loaded: &Loaded, options: &Asked, token: Option<String>) -> Result<Re
 /// Where the route of this path looks for a token first.
 fn place_of_token(loaded: &Loaded, path: &str, headers: &HeaderMap) -> Option<TokenFrom> {
     let opening = Opening::target(&path.parse().ok()?, headers).ok()?;
-    let mut places = loaded.policy.places();
-    let (_, route) = places.find(|(matcher, _)| matcher.matches(&opening.host, &opening.path).is_some())?;
-    route.token.as_ref()?.from.first().cloned()
+    loaded.policy.route(&opening)?.token.as_ref()?.from.first().cloned()
 }
 
 /// Puts the token there.
