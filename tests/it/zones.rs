@@ -143,7 +143,7 @@ proptest! {
 
 /// Bytes of this process that are in memory.
 fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = String::from_utf8(std::fs::read("/proc/self/status").unwrap()).unwrap();
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
     kib.unwrap().parse::<u64>().unwrap() * 1024
 }
