@@ -123,6 +123,8 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "token_forbidden",
         "token_revoked",
         "handshake_rate",
+        "zone_full",
+        "store_unavailable",
         "ip_cap",
         "keys_unavailable",
         "subject_cap",
