@@ -249,11 +249,7 @@ impl Deny {
     pub const fn reserved(self) -> bool {
         matches!(
             self,
-            Deny::ZoneCap
-                | Deny::ByteRate
-                | Deny::ControlRate
-                | Deny::TooManyFragments
-                | Deny::PolicyChanged
+            Deny::ZoneCap | Deny::ByteRate | Deny::ControlRate | Deny::TooManyFragments | Deny::PolicyChanged
         )
     }
 
