@@ -234,6 +234,9 @@ impl Deny {
             Deny::CertificateExpired
                 | Deny::TokenExpired
                 | Deny::TokenRevoked
+                | Deny::IpCap
+                | Deny::SubjectCap
+                | Deny::ZoneCap
                 | Deny::ClientLost
                 | Deny::Draining
                 | Deny::Internal
@@ -246,8 +249,7 @@ impl Deny {
     pub const fn reserved(self) -> bool {
         matches!(
             self,
-            Deny::ZoneCap
-                | Deny::ZoneFull
+            Deny::ZoneFull
                 | Deny::StoreUnavailable
                 | Deny::ByteRate
                 | Deny::ControlRate

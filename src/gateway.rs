@@ -4,6 +4,7 @@
 //! more thread does what is no traffic: the admin's pages and the drain.
 
 mod sources;
+mod status;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
@@ -12,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -30,6 +32,7 @@ use crate::load::Loaded;
 use crate::metrics::{Metrics, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
+use crate::policy::cap::keyed::{Bound, Full};
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::revocation_file::RevocationFile;
@@ -43,7 +46,8 @@ struct Desk {
 }
 
 /// How far the gateway is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Clients are let in.
     Running,
@@ -81,6 +85,8 @@ pub struct Shared {
     pub handshake_places: usize,
     /// Handshakes under way by address.
     pub handshakes_per_ip: Arc<KeyedCap>,
+    /// How many one address may have.
+    pub handshakes_of_ip: Bound,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
     /// How far the gateway is.
@@ -115,7 +121,8 @@ impl Shared {
         if self.policy.is_trusted_proxy(peer) {
             return Some(None);
         }
-        self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
+        let taken = self.handshakes_per_ip.take(Key::of_ip(peer), &self.handshakes_of_ip, None)?;
+        Some(Some(taken.permit))
     }
 
     /// A place for a handshake that gave its own away, if one is free.
@@ -304,7 +311,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         keysets,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
-        handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
+        handshakes_per_ip: KeyedCap::new(&[]),
+        handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
         max_head: loaded.max_head,
         phase: watch::Sender::new(Phase::Running),
         policy,
@@ -337,10 +345,11 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let looked_at = shared.clone();
+                    let (looked_at, shown) = (shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
+                        status: Box::new(move || status::of(&shown)),
                         guard,
                         revocations: shared.policy.revocations.clone(),
                         file,

@@ -24,6 +24,7 @@ pub mod request;
 pub mod require;
 pub mod revocation;
 pub mod route;
+pub mod slots;
 pub mod target;
 pub mod tell;
 pub mod token;
@@ -33,26 +34,30 @@ pub mod zone;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::deny::Deny;
 use crate::now::Now;
-use cap::{Cap, KeyedPermit, Permit};
+use cap::Cap;
 use certificate::Certificate;
 use identity::Identity;
+use key::KeyHasher;
 use key::rule::Facts;
-use key::{Key, KeyHasher};
 use limit::{Exceeded, LimitInfo};
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
 use route::{Captures, Matcher, Route, Stage};
+use slots::Noted;
 use tell::Telling;
 use token::published::{Behind, Published};
 use upward::Vouched;
 use zone::{Hit, Zone};
+
+pub use slots::{Near, Permits};
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
@@ -78,6 +83,8 @@ pub struct Policy {
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
     keys: KeyHasher,
+    /// How many handshakes got a place in an order so far.
+    admissions: AtomicU64,
 }
 
 /// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.
@@ -120,15 +127,6 @@ pub struct Decision {
     pub verdict: Result<Admission, Denial>,
 }
 
-/// Caps that just came near their limit, each said once until it fell well below.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Near {
-    /// `connections.total` of `[server]`.
-    pub total: bool,
-    /// `connections.total` of the route.
-    pub route: bool,
-}
-
 /// The yes. What it holds is given back when it is dropped.
 #[derive(Debug)]
 pub struct Admission {
@@ -148,15 +146,6 @@ pub struct Admission {
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
     pub captures: Captures,
-}
-
-/// The slots that one session holds, each given back by its own drop.
-#[derive(Debug)]
-pub struct Permits {
-    _total: Permit,
-    _route: Option<Permit>,
-    _ip: Option<KeyedPermit>,
-    _subject: Option<KeyedPermit>,
 }
 
 /// The no.
@@ -237,47 +226,18 @@ impl Policy {
         let known = facts(route, ask, Some(&identity));
         let wait_ms = charge(route, Stage::Identity, &known, &found.captures, now, &mut found.exceeded)?;
         found.turn = found.turn.max(now.mono.saturating_add(wait_ms));
-        let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
+        let permits = self.take_slots(
+            route,
+            &known,
+            &found.captures,
+            &mut Noted { exceeded: &mut found.exceeded, near: &mut found.near },
+        )?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
         Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
-    }
-
-    fn take_slots(
-        &self,
-        route: &Route,
-        client: IpAddr,
-        identity: &Identity,
-        near: &mut Near,
-    ) -> Result<Permits, Denial> {
-        let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
-        let (total, is_near) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
-        near.total = is_near;
-        let route_slot = match &route.caps.total {
-            Some(cap) => {
-                let (slot, is_near) = cap.take().ok_or(busy(Deny::RouteCap, "connections.total"))?;
-                near.route = is_near;
-                Some(slot)
-            }
-            None => None,
-        };
-        let ip = match &route.caps.per_ip {
-            Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
-            None => None,
-        };
-        let subject = match (&route.caps.per_subject, &identity.subject) {
-            (Some(cap), Some(subject)) => {
-                // Of two issuers each has its own `alice`. No subject holds a NUL, so no two keys look alike.
-                let key = [identity.jwt.as_deref().unwrap_or_default(), subject].join("\0");
-                let key = self.keys.key(key.as_bytes());
-                Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
-            }
-            _ => None,
-        };
-        Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::counts::{Counts, LimitCounts, NO_ROUTE, RouteCounts};
+use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, RouteCounts};
 use super::family::{self, Family};
 use super::process;
 use super::traffic::Traffic;
@@ -161,12 +161,27 @@ fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
     family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;
     family(to, &family::ZONE_FULL, |out| zones.iter().try_for_each(|zone| out.counter([&zone.zone], zone.full)))?;
-    let caps = (counts.sources.caps)();
-    family(to, &family::CAP_USED, |out| caps.iter().try_for_each(|cap| out.gauge(cap.labels(), cap.used)))?;
-    family(to, &family::CAP_LIMIT, |out| {
-        caps.iter().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(cap.labels(), limit)))
-    })?;
+    caps(&(counts.sources.caps)(), to)?;
     family(to, &family::CAP_WARNINGS, |out| out.counter([], counts.cap_warnings.get()))
+}
+
+fn caps(caps: &[CapFill], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    // Of a cap by key the sum over its keys says nothing beside the limit of one.
+    let whole = || caps.iter().filter(|cap| cap.keys.is_none());
+    let by_key = || caps.iter().filter_map(|cap| Some((cap.labels(), cap.keys?)));
+    family(to, &family::CAP_USED, |out| whole().try_for_each(|cap| out.gauge(scope_and_route(cap), cap.used)))?;
+    family(to, &family::CAP_LIMIT, |out| {
+        whole().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(scope_and_route(cap), limit)))
+    })?;
+    family(to, &family::CAP_KEYS, |out| by_key().try_for_each(|(labels, keys)| out.gauge(labels, keys.keys)))?;
+    family(to, &family::CAP_KEYS_NEAR, |out| {
+        by_key().try_for_each(|(labels, keys)| out.gauge(labels, keys.keys_near_limit))
+    })
+}
+
+fn scope_and_route(cap: &CapFill) -> [&str; 2] {
+    let [scope, route, _] = cap.labels();
+    [scope, route]
 }
 
 fn exceeded(limit: &LimitCounts, out: &mut Samples<'_>) -> fmt::Result {

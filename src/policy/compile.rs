@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod caps;
 mod certificates;
 mod expiry;
 mod limits;
@@ -12,6 +13,7 @@ mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::HeaderName;
 
@@ -136,6 +138,7 @@ impl Policy {
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
             keys: named.hasher,
+            admissions: AtomicU64::new(0),
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

@@ -1,0 +1,247 @@
+//! The slots of one handshake: of every cap that counts it, in order, or of none.
+//!
+//! A cap that closes the oldest gives its place over at once, but the oldest is told only when it is sure that the new one
+//! is let in: see [`Permits::confirm`]. Until then a drop gives every place back to whom it was taken from.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cap::keyed::{Bound, Full};
+use super::cap::seat::{Leave, Seat};
+use super::cap::{Cap, KeyedCap, KeyedPermit, Permit};
+use super::key::Key;
+use super::key::rule::{Facts, KeyRule};
+use super::limit::{Action, Exceeded, LimitId, Pace};
+use super::require::Require;
+use super::route::{Captures, Route};
+use super::{Denial, Policy, rates};
+use crate::config::OnFull;
+use crate::deny::Deny;
+
+/// The caps of a route.
+#[derive(Debug, Default)]
+pub struct Caps {
+    /// Over all of its sessions.
+    pub total: Option<TotalLimit>,
+    /// By address, by subject, then by zones in the order of the file.
+    pub keyed: Vec<KeyedLimit>,
+}
+
+/// `connections.total` of a route.
+#[derive(Debug)]
+pub struct TotalLimit {
+    /// Its name in metrics and logs.
+    pub id: LimitId,
+    /// The count.
+    pub cap: Arc<Cap>,
+    /// Counted, never refused.
+    pub dry_run: bool,
+}
+
+/// What a cap by key counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum Scope {
+    Ip,
+    Subject,
+    Zone,
+}
+
+impl Scope {
+    /// The word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Subject => "subject",
+            Self::Zone => "zone",
+        }
+    }
+
+    /// The route's key for it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Ip => "connections.per_ip",
+            Self::Subject => "connections.per_subject",
+            Self::Zone => "connections.per_zone",
+        }
+    }
+
+    /// Why a handshake is refused, or the oldest session is closed.
+    #[must_use]
+    pub const fn deny(self) -> Deny {
+        match self {
+            Self::Ip => Deny::IpCap,
+            Self::Subject => Deny::SubjectCap,
+            Self::Zone => Deny::ZoneCap,
+        }
+    }
+}
+
+/// A cap by key.
+#[derive(Debug)]
+pub struct KeyedLimit {
+    /// Its name in metrics and logs.
+    pub id: LimitId,
+    /// What it counts by.
+    pub scope: Scope,
+    /// The zone's name; empty for a cap of the route's own.
+    pub zone: Arc<str>,
+    /// The counts, which a zone's caps share.
+    pub counts: Arc<KeyedCap>,
+    /// Who is counted together.
+    pub key: Arc<KeyRule>,
+    /// Whom it is for; whoever it is not for is not counted.
+    pub when: Require,
+    /// Sessions of one key.
+    pub max: usize,
+    /// What happens to one more.
+    pub on_full: OnFull,
+    /// Counted, never refused.
+    pub dry_run: bool,
+    /// Whether those who are counted stand in order, since some cap of these counts closes the oldest.
+    pub ordered: bool,
+    /// Whose keys are near their bound, see [`KeyedCap::mark`].
+    pub mark: Option<usize>,
+    /// How often a warning may be said.
+    pub pace: Pace,
+}
+
+/// Caps that just came near their limit, each said once until it fell well below.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    /// `connections.total` of `[server]`.
+    pub total: bool,
+    /// `connections.total` of the route.
+    pub route: bool,
+    /// Those by key, by their places in [`Caps::keyed`].
+    pub keyed: Vec<usize>,
+}
+
+/// What the caps say of a handshake beside yes or no.
+pub(super) struct Noted<'a> {
+    pub(super) exceeded: &'a mut Vec<Exceeded>,
+    pub(super) near: &'a mut Near,
+}
+
+/// The slots that one session holds, each given back by its own drop.
+#[derive(Debug)]
+pub struct Permits {
+    _total: Permit,
+    _route: Option<Permit>,
+    keyed: Box<[KeyedPermit]>,
+}
+
+impl Permits {
+    /// It is let in: those whose places it took are told to leave.
+    pub fn confirm(&mut self) {
+        self.keyed.iter_mut().for_each(KeyedPermit::confirm);
+    }
+
+    /// Why a newer one has its place, if one has.
+    #[must_use]
+    pub fn lost(&self) -> Option<Deny> {
+        self.seat().and_then(|seat| seat.told())
+    }
+
+    /// The handshake became this session, which is told when a newer one takes its place.
+    pub fn begun(&self, session: &Arc<impl Leave + 'static>) {
+        if let Some(seat) = self.seat() {
+            seat.begun(session);
+        }
+    }
+
+    // One seat has all the places.
+    fn seat(&self) -> Option<&Arc<Seat>> {
+        self.keyed.iter().find_map(KeyedPermit::seat)
+    }
+}
+
+impl Policy {
+    /// A slot of each cap that counts this handshake, the total ones first.
+    ///
+    /// # Errors
+    /// The first cap that has none: `total_cap`, `route_cap`, `ip_cap`, `subject_cap` or `zone_cap`.
+    pub(super) fn take_slots(
+        &self,
+        route: &Route,
+        facts: &Facts<'_>,
+        captures: &Captures,
+        noted: &mut Noted<'_>,
+    ) -> Result<Permits, Denial> {
+        let total = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
+        noted.near.total = total.near;
+        let of_route = route.caps.total.as_ref().map(|limit| limit.take(noted)).transpose()?;
+        let ordered = route.caps.keyed.iter().any(|limit| limit.ordered);
+        let seat = ordered.then(|| Seat::new(self.admissions.fetch_add(1, Ordering::Relaxed)));
+        let mut keyed = Vec::new();
+        let mut closing = Vec::new();
+        for (index, limit) in route.caps.keyed.iter().enumerate() {
+            // Of several caps of one zone the first that is for it.
+            if keyed.iter().any(|permit: &KeyedPermit| permit.is_of(&limit.counts)) {
+                continue;
+            }
+            let Some(key) = limit.key(facts, captures) else { continue };
+            let Some(taken) = limit.counts.take(key, &limit.bound(), seat.as_ref().filter(|_| limit.ordered)) else {
+                noted.exceeded.push(limit.exceeded(Action::Refuse));
+                return Err(busy(limit.scope.deny(), limit.scope.key()));
+            };
+            match limit.on_full {
+                _ if !taken.was_full => {}
+                OnFull::CloseOldest if !limit.dry_run => closing.push(limit.exceeded(Action::CloseOldest)),
+                OnFull::CloseOldest => noted.exceeded.push(limit.exceeded(Action::CloseOldest)),
+                OnFull::Refuse => noted.exceeded.push(limit.exceeded(Action::Refuse)),
+            }
+            noted.near.keyed.extend(taken.near.then_some(index));
+            keyed.push(taken.permit);
+        }
+        noted.exceeded.append(&mut closing);
+        Ok(Permits { _total: total.permit, _route: of_route, keyed: keyed.into() })
+    }
+}
+
+impl TotalLimit {
+    fn take(&self, noted: &mut Noted<'_>) -> Result<Permit, Denial> {
+        let taken = self.cap.take();
+        if taken.as_ref().is_none_or(|taken| taken.was_full) {
+            noted.exceeded.push(Exceeded { limit: self.id, action: Action::Refuse });
+        }
+        let taken = taken.ok_or(busy(Deny::RouteCap, "connections.total"))?;
+        noted.near.route = taken.near;
+        Ok(taken.permit)
+    }
+}
+
+impl KeyedLimit {
+    /// The key of this handshake, if it is counted.
+    fn key(&self, facts: &Facts<'_>, captures: &Captures) -> Option<Key> {
+        // Of a cap of the route's own; in a zone all without a subject are counted together.
+        let nobody = self.scope == Scope::Subject && facts.identity.is_none_or(|identity| identity.subject.is_none());
+        (!nobody && rates::is_for(&self.when, facts, captures)).then(|| self.key.key(facts))
+    }
+
+    fn bound(&self) -> Bound {
+        let full = match self.on_full {
+            _ if self.dry_run => Full::Ignore,
+            OnFull::Refuse => Full::Refuse,
+            OnFull::CloseOldest => Full::CloseOldest(self.scope.deny()),
+        };
+        Bound { max: self.max, full, mark: self.mark }
+    }
+
+    fn exceeded(&self, action: Action) -> Exceeded {
+        Exceeded { limit: self.id, action }
+    }
+
+    /// Keys that are so near the bound that a warning is due, and perhaps was given.
+    #[must_use]
+    pub fn keys_near(&self) -> usize {
+        self.mark.map_or(0, |mark| self.counts.keys_near(mark))
+    }
+}
+
+/// When a place becomes free nobody knows.
+fn busy(deny: Deny, why: &'static str) -> Denial {
+    Denial { retry_after: Some(1), ..Denial::new(deny, why) }
+}
