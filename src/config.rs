@@ -11,6 +11,7 @@ pub mod limits;
 mod parse;
 mod place;
 pub mod problem;
+mod redis;
 mod report;
 mod require;
 mod revocation;
@@ -34,6 +35,7 @@ pub use jwt::Jwt;
 pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
 pub use problem::Problem;
+pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
@@ -64,6 +66,8 @@ pub struct Config {
     /// What is let through, and on which terms. At least one.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// What several gateways count together. Absent: each counts for itself.
+    pub redis: Option<Redis>,
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,

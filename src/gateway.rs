@@ -37,6 +37,7 @@ use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::revocation_file::RevocationFile;
 use crate::session::live::{Live, Registry};
+use crate::store::Redis;
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -79,6 +80,8 @@ pub struct Shared {
     pub upstream_tls: Vec<Option<TlsConnector>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
+    /// What several gateways count together; none where each counts for itself.
+    pub redis: Option<Redis>,
     /// Places for handshakes under way.
     pub handshakes: Arc<Semaphore>,
     /// How many places there are.
@@ -291,7 +294,9 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
-    let sources = sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log);
+    let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
+    let sources =
+        sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref());
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -309,6 +314,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
+        redis,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(&[]),
@@ -342,6 +348,9 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
         for task in shared.keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
         }
+        if let Some(redis) = shared.redis.clone() {
+            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
+        }
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
@@ -366,6 +375,9 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
         }
         shared.phase.send_replace(Phase::Stopped);
+        if let Some(redis) = &shared.redis {
+            redis.leave().await;
+        }
     });
 }
 

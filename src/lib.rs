@@ -17,6 +17,7 @@ pub mod keyset;
 pub mod metrics;
 pub mod revocation_file;
 pub mod session;
+pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod upstream;

@@ -16,6 +16,7 @@ use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
 use crate::revocation_file;
+use crate::store;
 use crate::tls;
 
 /// A config that was read, checked and compiled.
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub upstream_tls: Vec<Option<Arc<ClientConfig>>>,
     /// TLS to the servers that publish key sets, by the name of the `[jwt.NAME]`.
     pub keyset_tls: BTreeMap<String, Arc<ClientConfig>>,
+    /// What several gateways count in; nothing is connected yet.
+    pub redis: Option<store::Settings>,
     /// The operator's listener.
     pub admin: Option<SocketAddr>,
     /// What it asks for.
@@ -99,6 +102,11 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
+    let redis = match compiled.policy.remote.clone().map(|remote| store::Settings::new(remote, &material.redis)) {
+        Some(Err(message)) => return Err(Report::errors(name, text, vec![Problem::new("redis.url", message)])),
+        Some(Ok(settings)) => Some(settings),
+        None => None,
+    };
     let vain = compiled.policy.revocations.restore(revoked);
     let vain = (vain > 0).then(|| {
         let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
@@ -111,6 +119,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         listen,
         upstream_tls,
         keyset_tls,
+        redis,
         admin: config.admin.map(|admin| admin.address),
         admin_token,
         revocation_file,

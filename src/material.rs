@@ -7,6 +7,7 @@ mod assertion;
 mod clients;
 mod loader;
 pub mod option;
+mod redis;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use loader::Loader;
 
 pub use assertion::SigningKey;
 pub use clients::ClientMaterial;
+pub use redis::RedisMaterial;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Material {
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
     /// `[admin] token`.
     pub admin_token: Option<SecretBytes>,
+    /// What `[redis]` names.
+    pub redis: RedisMaterial,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
 }
@@ -85,8 +89,9 @@ impl Material {
             .collect();
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
+        let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
         let (problems, warnings) = loader.finish();
-        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, warnings }, problems)
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, redis, warnings }, problems)
     }
 }
 

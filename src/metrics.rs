@@ -7,6 +7,7 @@
 mod counts;
 pub mod family;
 mod process;
+mod redis;
 mod scrape;
 mod text;
 pub mod totals;
@@ -24,6 +25,7 @@ use counts::{Counts, ListenerCounts};
 use scrape::Scrape;
 
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
+pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.

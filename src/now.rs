@@ -48,6 +48,12 @@ impl Clock {
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
+    /// Microseconds since the start of the process, for how long something took. [`Clock::advance`] does not move it.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// When a timer has to ring for the moment `mono` on this clock.
     #[must_use]
     pub fn instant(&self, mono: u64) -> Instant {

@@ -19,6 +19,7 @@ pub mod key;
 pub mod limit;
 pub mod origin;
 pub mod rates;
+pub mod remote;
 pub mod renew;
 pub mod request;
 pub mod require;
@@ -47,6 +48,7 @@ use identity::Identity;
 use key::KeyHasher;
 use key::rule::Facts;
 use limit::{Exceeded, LimitInfo};
+use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
@@ -82,6 +84,8 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
+    /// The store that several gateways share; none where each counts for itself.
+    pub remote: Option<Remote>,
     keys: KeyHasher,
     /// How many handshakes got a place in an order so far.
     admissions: AtomicU64,

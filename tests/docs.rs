@@ -66,7 +66,9 @@ fn material() -> tempfile::TempDir {
 }
 
 fn compile(text: &str, folder: &Path) -> Result<(), String> {
-    let env = |name: &str| matches!(name, "JWT_SECRET" | "ADMIN_TOKEN").then(|| "0123456789abcdef".repeat(4));
+    let env = |name: &str| {
+        matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD").then(|| "0123456789abcdef".repeat(4))
+    };
     wsgate::load::text(text, "example", folder, &env).map(|_| ()).map_err(|report| report.to_string())
 }
 
@@ -161,6 +163,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[assertion.NAME]`", "assertion"),
         ("`[zone.NAME]`", "zone"),
         ("`[[route]]`", "route"),
+        ("`[redis]`", "redis"),
         ("`[revocation]`", "revocation"),
         ("`[admin]`", "admin"),
     ] {

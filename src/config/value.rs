@@ -6,6 +6,7 @@ mod address;
 mod bounded;
 mod key_part;
 mod number;
+mod redis_url;
 mod source;
 mod time;
 mod token_from;
@@ -25,6 +26,7 @@ pub use bounded::{
 };
 pub use key_part::KeyPart;
 pub use number::{Rate, Size};
+pub use redis_url::{RedisUrl, RedisUrls};
 pub use source::{KeySet, Secret, Source};
 pub use time::{TimeText, duration, leeway, optional_duration};
 pub use token_from::TokenFrom;

@@ -13,6 +13,7 @@ use crate::policy::cap::Cap;
 use crate::policy::route::Route;
 use crate::policy::slots::KeyedLimit;
 use crate::policy::zone::Zone;
+use crate::store::Redis;
 
 /// What the metrics ask for at each scrape.
 pub(super) fn of(
@@ -22,6 +23,7 @@ pub(super) fn of(
     handshakes: &Arc<Semaphore>,
     places: usize,
     log: &AccessLog,
+    redis: Option<&Redis>,
 ) -> Sources {
     let handshakes = handshakes.clone();
     let revocations = {
@@ -42,6 +44,7 @@ pub(super) fn of(
         caps: Box::new(caps(policy.clone())),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
+        redis: redis.map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
     }
 }

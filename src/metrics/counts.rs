@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
+use super::redis::RedisCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
@@ -207,6 +208,8 @@ pub struct Sources {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
     pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    /// What is counted of the store that several gateways share; none where there is none.
+    pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -221,6 +224,7 @@ impl Default for Sources {
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
+            redis: None,
             log_dropped: Box::new(|| 0),
         }
     }

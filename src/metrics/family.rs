@@ -153,6 +153,14 @@ families! {
         "Revocations that there may be at once";
     REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
         "Changes of the revocations that could not be written to their file";
+    REDIS_SECONDS Histogram "wsgate_redis_duration_seconds" ["operation"]
+        "Time that Redis took to answer a call, of those that it answered";
+    REDIS_ERRORS Counter "wsgate_redis_errors_total" ["operation", "kind"]
+        "Calls without an answer: timeout, lost, refused (an error for an answer), busy (too many under way), open (the breaker was, and Redis was not asked)";
+    REDIS_BREAKER Gauge "wsgate_redis_breaker" []
+        "Whether Redis is asked: 0 it is (closed), 1 a probe is under way (half-open), 2 it is not (open)";
+    REDIS_FALLBACKS Counter "wsgate_redis_fallbacks_total" ["on_error"]
+        "Decisions that were made without Redis, by what was done instead";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     BUILD Info "wsgate_build_info" ["version"]

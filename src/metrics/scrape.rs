@@ -35,6 +35,7 @@ impl Collector for Scrape {
         key_sets(counts, to)?;
         listeners(counts, to)?;
         revocations(counts, to)?;
+        redis(counts, to)?;
         itself(counts, to)
     }
 }
@@ -224,6 +225,23 @@ fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
     family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
     family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))
+}
+
+fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let store = || counts.sources.redis.iter();
+    family(to, &family::REDIS_SECONDS, |out| {
+        let mut all = store().flat_map(|store| store.histograms());
+        all.try_for_each(|(operation, seconds)| out.histogram([operation.label()], seconds))
+    })?;
+    family(to, &family::REDIS_ERRORS, |out| {
+        let mut all = store().flat_map(|store| store.failures());
+        all.try_for_each(|(operation, kind, count)| out.counter([operation.label(), kind.label()], count))
+    })?;
+    family(to, &family::REDIS_BREAKER, |out| store().try_for_each(|store| out.gauge([], store.breaker_state())))?;
+    family(to, &family::REDIS_FALLBACKS, |out| {
+        let mut all = store().flat_map(|store| store.fallbacks());
+        all.try_for_each(|(to, count)| out.counter([to.label()], count))
+    })
 }
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -42,6 +42,7 @@ fn metrics() -> Metrics {
         }),
         in_flight: Box::new(|| 4),
         revocations: Box::new(|| (8, 9)),
+        redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
     let routes = ["chat".into(), "a\"b".into()];

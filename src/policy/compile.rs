@@ -4,6 +4,7 @@ mod caps;
 mod certificates;
 mod expiry;
 mod limits;
+mod redis;
 mod renew;
 mod revocation;
 mod routes;
@@ -111,6 +112,7 @@ impl Policy {
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
+        let remote = config.redis.as_ref().and_then(|typed| redis::compile(typed, &mut found));
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         if !found.problems.is_empty() {
@@ -139,6 +141,7 @@ impl Policy {
             revocations: Arc::new(Revocations::new(revocation)),
             keys: named.hasher,
             admissions: AtomicU64::new(0),
+            remote,
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

@@ -4,6 +4,7 @@
 //! skipped for its length.
 
 pub mod rule;
+mod shared;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

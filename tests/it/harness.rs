@@ -7,6 +7,7 @@ pub mod gate;
 pub mod keyserver;
 pub mod lines;
 pub mod peer;
+pub mod redis;
 pub mod secure;
 
 use std::future::Future;

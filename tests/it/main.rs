@@ -56,6 +56,8 @@ mod slots;
 mod ends;
 // The way in, and TLS.
 mod listener;
+// What several gateways count together.
+mod store;
 // The binary itself, short of descriptors.
 mod descriptors;
 // What the code must not become.

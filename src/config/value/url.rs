@@ -112,7 +112,7 @@ impl fmt::Debug for Url {
     }
 }
 
-fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
+pub(super) fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !authority.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
         _ => (authority, default),

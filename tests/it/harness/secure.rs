@@ -44,6 +44,10 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     pub fn sign(&self, name: &str) -> Pair {
         self.issue(CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
