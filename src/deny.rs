@@ -214,6 +214,8 @@ impl Deny {
                 | Deny::TokenForbidden
                 | Deny::KeysUnavailable
                 | Deny::HandshakeRate
+                | Deny::ZoneFull
+                | Deny::StoreUnavailable
                 | Deny::ClientLost
                 | Deny::Draining
                 | Deny::Internal
@@ -249,13 +251,7 @@ impl Deny {
     pub const fn reserved(self) -> bool {
         matches!(
             self,
-            Deny::ZoneFull
-                | Deny::StoreUnavailable
-                | Deny::ByteRate
-                | Deny::ControlRate
-                | Deny::TooManyFragments
-                | Deny::SlowConsumer
-                | Deny::PolicyChanged
+            Deny::ByteRate | Deny::ControlRate | Deny::TooManyFragments | Deny::SlowConsumer | Deny::PolicyChanged
         )
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
+mod admission;
 pub mod record;
-mod refetch;
 mod renew;
 mod slots;
 pub mod told;
@@ -138,7 +138,7 @@ impl Handshake {
         let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
         let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
-        let decision = refetch::admit(shared, &ask).await;
+        let decision = admission::admit(shared, &ask).await;
         attempt.decided(&decision);
         slots::warn_of(shared, &decision);
         let mut admission = decision.verdict?;

@@ -1,9 +1,9 @@
-//! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines.
+//! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines; or with `--explain` what
+//! it would do with one handshake.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use super::{Failure, load, print};
+use super::{ConfigFile, Failure, explain, load, print};
 use crate::config::{ClientCertificate, DenyBy, OnExpiry, OnFull, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::origin::Origins;
@@ -12,9 +12,25 @@ use crate::policy::slots::Scope;
 use crate::policy::target::Transport;
 use crate::policy::token::published::Published;
 
-pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let loaded = load(config)?;
-    print(&describe(&loaded, &config.display().to_string()))
+/// What is checked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = explain::AFTER_HELP)]
+pub(super) struct Options {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Say step by step what would become of one handshake, and why
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    handshake: explain::Options,
+}
+
+pub(super) fn run(options: Options) -> Result<(), Failure> {
+    let loaded = load(&options.file.config)?;
+    if options.explain {
+        return explain::run(&loaded, options.handshake);
+    }
+    print(&describe(&loaded, &options.file.config.display().to_string()))
 }
 
 /// What a gateway with this config would do.
@@ -77,7 +93,8 @@ fn revocations(loaded: &Loaded) -> String {
     }
 }
 
-fn target(route: &Route) -> String {
+/// Where a route leads.
+pub(super) fn target(route: &Route) -> String {
     match &route.target.transport {
         Transport::Tcp { host, port, tls } => {
             let scheme = if *tls { "https" } else { "http" };

@@ -108,6 +108,32 @@ pub struct KeyedLimit {
     pub pace: Pace,
 }
 
+/// A cap that counts a handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// Its place in [`Caps::keyed`].
+    pub index: usize,
+    /// The cap.
+    pub limit: &'a KeyedLimit,
+    /// Whose slot it takes.
+    pub key: Key,
+}
+
+impl Caps {
+    /// The caps by key that count a handshake: of several of one zone the first that is for it.
+    #[must_use]
+    pub fn counted(&self, facts: &Facts<'_>, captures: &Captures) -> Vec<Counted<'_>> {
+        let mut counted: Vec<Counted<'_>> = Vec::new();
+        for (index, limit) in self.keyed.iter().enumerate() {
+            let before = counted.iter().any(|other| Arc::ptr_eq(&other.limit.counts, &limit.counts));
+            if !before && limit.is_for(facts, captures) {
+                counted.push(Counted { index, limit, key: limit.key.key(facts) });
+            }
+        }
+        counted
+    }
+}
+
 /// Caps that just came near their limit, each said once until it fell well below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Near {
@@ -177,12 +203,7 @@ impl Policy {
         let seat = ordered.then(|| Seat::new(self.admissions.fetch_add(1, Ordering::Relaxed)));
         let mut keyed = Vec::new();
         let mut closing = Vec::new();
-        for (index, limit) in route.caps.keyed.iter().enumerate() {
-            // Of several caps of one zone the first that is for it.
-            if keyed.iter().any(|permit: &KeyedPermit| permit.is_of(&limit.counts)) {
-                continue;
-            }
-            let Some(key) = limit.key(facts, captures) else { continue };
+        for Counted { index, limit, key } in route.caps.counted(facts, captures) {
             let Some(taken) = limit.counts.take(key, &limit.bound(), seat.as_ref().filter(|_| limit.ordered)) else {
                 noted.exceeded.push(limit.exceeded(Action::Refuse));
                 return Err(busy(limit.scope.deny(), limit.scope.key()));
@@ -214,11 +235,10 @@ impl TotalLimit {
 }
 
 impl KeyedLimit {
-    /// The key of this handshake, if it is counted.
-    fn key(&self, facts: &Facts<'_>, captures: &Captures) -> Option<Key> {
-        // Of a cap of the route's own; in a zone all without a subject are counted together.
-        let nobody = self.scope == Scope::Subject && facts.identity.is_none_or(|identity| identity.subject.is_none());
-        (!nobody && rates::is_for(&self.when, facts, captures)).then(|| self.key.key(facts))
+    fn is_for(&self, facts: &Facts<'_>, captures: &Captures) -> bool {
+        // In a zone all without a subject are counted together, and by a cap of the route's own not at all.
+        let is_nobody = facts.identity.is_none_or(|identity| identity.subject.is_none());
+        !(self.scope == Scope::Subject && is_nobody) && rates::is_for(&self.when, facts, captures)
     }
 
     fn bound(&self) -> Bound {

@@ -13,6 +13,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::bucket::{Bucket, Limit, Verdict};
 use super::key::Key;
 use crate::config::value::Rate;
+pub use refund::Refund;
+
+mod refund;
 
 /// Fewer entries than this make no shard of their own: the fill of small shards scatters, and one is full long before
 /// the zone is.
@@ -165,37 +168,40 @@ impl Zone {
 /// otherwise all are charged, and the longest wait counts. Other workers see all of it or nothing.
 pub fn admit(hits: &[Hit<'_>], now_ms: u64) -> Outcome {
     let mut shards = Locked::of(hits);
-    let mut longest = 0;
-    let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
-    for (index, hit) in hits.iter().enumerate() {
-        match shards.judge(index, hit, now_ms) {
-            Ok(0) => {}
-            Ok(wait_ms) if !hit.dry_run => {
-                longest = longest.max(wait_ms);
-                delayed.push(index);
-            }
-            Ok(wait_ms) => dry_runs.push(DryRun::Delayed { index, wait_ms }),
-            Err(refusal) if hit.dry_run => dry_runs.push(DryRun::Refused(refusal)),
-            Err(refusal) => return Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() },
-        }
+    let outcome = shards.judge_all(hits, now_ms);
+    if outcome.answer.is_ok() {
+        shards.charge(|_, _| {});
     }
-    shards.charge();
-    Outcome { answer: Ok(longest), dry_runs, delayed }
+    outcome
+}
+
+/// The same where others are still to be asked, who may refuse: then what was charged here is given back.
+pub fn admit_for_now<'a>(hits: &[Hit<'a>], now_ms: u64) -> (Outcome, Refund<'a>) {
+    let mut shards = Locked::of(hits);
+    let outcome = shards.judge_all(hits, now_ms);
+    let mut refund = Refund::default();
+    if outcome.answer.is_ok() {
+        shards.charge(|charge, before| refund.add(charge, before));
+    }
+    (outcome, refund)
 }
 
 /// All shards that one handshake needs, held at once, and what it will be charged.
-struct Locked<'a> {
-    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
-    charges: Vec<Charge>,
+struct Locked<'h, 'a> {
+    shards: Vec<(usize, MutexGuard<'h, Shard>)>,
+    charges: Vec<Charge<'a>>,
 }
 
-struct Charge {
+struct Charge<'a> {
+    zone: &'a Zone,
     shard: usize,
     key: Key,
     bucket: Bucket,
+    /// Units, of all hits of this account together.
+    cost: u64,
 }
 
-impl<'a> Locked<'a> {
+impl<'h, 'a: 'h> Locked<'h, 'a> {
     /// Locks in the order of the addresses, each shard once, so that no two handshakes wait for each other.
     fn of(hits: &[Hit<'a>]) -> Self {
         let mut mutexes: Vec<&Mutex<Shard>> = hits.iter().map(|hit| hit.zone.place(hit.key).0).collect();
@@ -205,8 +211,27 @@ impl<'a> Locked<'a> {
         Self { shards, charges: Vec::with_capacity(hits.len()) }
     }
 
+    /// What all of them say together; what they charge is noted.
+    fn judge_all(&mut self, hits: &[Hit<'a>], now_ms: u64) -> Outcome {
+        let mut longest = 0;
+        let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
+        for (index, hit) in hits.iter().enumerate() {
+            match self.judge(index, hit, now_ms) {
+                Ok(0) => {}
+                Ok(wait_ms) if !hit.dry_run => {
+                    longest = longest.max(wait_ms);
+                    delayed.push(index);
+                }
+                Ok(wait_ms) => dry_runs.push(DryRun::Delayed { index, wait_ms }),
+                Err(refusal) if hit.dry_run => dry_runs.push(DryRun::Refused(refusal)),
+                Err(refusal) => return Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() },
+            }
+        }
+        Outcome { answer: Ok(longest), dry_runs, delayed }
+    }
+
     /// The wait, and the charge is noted; or the refusal.
-    fn judge(&mut self, index: usize, hit: &Hit<'_>, now_ms: u64) -> Result<u64, Refusal> {
+    fn judge(&mut self, index: usize, hit: &Hit<'a>, now_ms: u64) -> Result<u64, Refusal> {
         let (mutex, capacity) = hit.zone.place(hit.key);
         let shard = self.shards.partition_point(|(at, _)| *at < address(mutex));
         // Two limits may count the same key in one zone: the second one then counts on top of the first.
@@ -232,8 +257,11 @@ impl<'a> Locked<'a> {
             Verdict::Reject { retry_ms } => return Err(Refusal { index, retry_ms, zone_full: false }),
         };
         match noted {
-            Some(at) => self.charges[at].bucket = bucket,
-            None => self.charges.push(Charge { shard, key: hit.key, bucket }),
+            Some(at) => {
+                self.charges[at].bucket = bucket;
+                self.charges[at].cost += hit.cost;
+            }
+            None => self.charges.push(Charge { zone: hit.zone, shard, key: hit.key, bucket, cost: hit.cost }),
         }
         Ok(wait_ms)
     }
@@ -255,9 +283,11 @@ impl<'a> Locked<'a> {
         buckets.len() + to_come < capacity
     }
 
-    fn charge(mut self) {
-        for Charge { shard, key, bucket } in self.charges {
-            self.shards[shard].1.insert(key, bucket);
+    /// Charges what was noted; `charged` is told of each account what it was before.
+    fn charge(mut self, mut charged: impl FnMut(Charge<'a>, Option<Bucket>)) {
+        for charge in self.charges {
+            let before = self.shards[charge.shard].1.insert(charge.key, charge.bucket);
+            charged(charge, before);
         }
     }
 }

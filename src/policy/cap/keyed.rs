@@ -227,12 +227,6 @@ impl KeyedPermit {
         self.sitting.as_ref().map(|sitting| &sitting.seat)
     }
 
-    /// Whether it is counted there.
-    #[must_use]
-    pub fn is_of(&self, cap: &Arc<KeyedCap>) -> bool {
-        Arc::ptr_eq(&self.cap, cap)
-    }
-
     /// Whose slot it is.
     #[must_use]
     pub fn key(&self) -> Key {
