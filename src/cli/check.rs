@@ -93,13 +93,17 @@ fn revocations(loaded: &Loaded) -> String {
     }
 }
 
-/// Where a route leads.
-pub(super) fn target(route: &Route) -> String {
+fn target(route: &Route) -> String {
+    format!("{}{}", server(route), route.target.path.as_deref().unwrap_or_default())
+}
+
+/// The server that a route leads to.
+pub(super) fn server(route: &Route) -> String {
     match &route.target.transport {
         Transport::Tcp { host, port, tls } => {
             let scheme = if *tls { "https" } else { "http" };
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            format!("{scheme}://{host}:{port}{}", route.target.path.as_deref().unwrap_or_default())
+            format!("{scheme}://{host}:{port}")
         }
         Transport::Unix(path) => format!("unix:{}", path.display()),
     }

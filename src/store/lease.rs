@@ -43,9 +43,8 @@ impl Redis {
     pub async fn lease(&self, budget: &RemoteBudget<'_>, want: u64, debt: u64) -> Result<Granted, Unavailable> {
         let mut call = script::LEASE.prepare_invoke();
         self.write_lease(&mut call, budget, want, debt);
-        let answer: Result<(u64, u64), _> =
-            self.0.link.ask(Operation::Lease, async |connection| call.invoke_async(connection).await).await;
-        answer.map(|(units, retry_ms)| Granted { units, retry_ms })
+        let (units, retry_ms) = self.script(Operation::Lease, &call).await?;
+        Ok(Granted { units, retry_ms })
     }
 
     pub(super) fn write_lease(

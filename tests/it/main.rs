@@ -30,6 +30,10 @@ mod told;
 mod revocation;
 // Sessions that an operator ends.
 mod kick;
+// Limits of handshakes by every kind of key.
+mod zones;
+// What a handshake is charged, here and in a store that gateways share.
+mod charges;
 // How often, and how many at once.
 mod limits;
 // How many at once by any key, and who goes when there is no room.

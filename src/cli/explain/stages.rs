@@ -15,6 +15,7 @@ use crate::policy::identity::{self, Identity};
 use crate::policy::limit::Action;
 use crate::policy::origin::Origins;
 use crate::policy::route::{HandshakeLimit, Route, Stage};
+use crate::policy::target::Transport;
 use crate::policy::{Admission, Ask, Decision, Denial, Policy, rates, tell, token};
 use words::span;
 
@@ -199,11 +200,11 @@ impl<'a> Course<'a> {
                 return Ok(());
             }
         };
-        self.ok(format!(
-            "its signature, iss, aud and times hold, by [jwt.{}] with {} keys",
-            verifier.name(),
-            verifier.key_count()
-        ));
+        let key = match verifier.key_count() {
+            1 => "its one key".to_owned(),
+            several => format!("one of its {several} keys"),
+        };
+        self.ok(format!("it holds by [jwt.{}] and {key}: signature, iss, aud, times", verifier.name()));
         self.lasts(&identity, verifier.leeway());
         self.note(
             identity
@@ -270,7 +271,10 @@ impl<'a> Course<'a> {
         let (_, target) = forward::request(route, ask.headers, path, &caller);
         // A token may stand behind the `?`, where the route forwards it.
         let path = target.split('?').next().unwrap_or_default();
-        self.note(format!("{}, with the path {path}", check::target(route)));
+        self.note(match &route.target.transport {
+            Transport::Tcp { .. } => format!("{}{path}", check::server(route)),
+            Transport::Unix(_) => format!("{}, with the path {path}", check::server(route)),
+        });
     }
 
     /// The text, with its last line.
