@@ -37,7 +37,7 @@ use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::revocation_file::RevocationFile;
 use crate::session::live::{Live, Registry};
-use crate::store::Redis;
+use crate::store::{self, Heard, Redis};
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -349,7 +349,7 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
-            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
+            tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
@@ -379,6 +379,14 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             redis.leave().await;
         }
     });
+}
+
+/// What other gateways say.
+fn heard(shared: Arc<Shared>) -> store::Listener {
+    Box::new(move |heard| match heard {
+        Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
+        Heard::Connected | Heard::Message { .. } => {}
+    })
 }
 
 /// Whether new sessions are taken, of every issuer; if not, why.

@@ -144,7 +144,6 @@ impl Handshake {
         let mut admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
-        slots::confirm(&mut admission);
         self.wait_for_turn(&admission, &route).await?;
         // Not before the wait, or it could be over when the upstream sees it.
         let mut vouched = std::mem::take(&mut admission.vouched);

@@ -1,13 +1,34 @@
 //! A handshake's slots, once the policy gave them: whose places they were, and what is said of caps that are nearly full.
 
+mod shared;
+
 use crate::access_log::Said;
 use crate::gateway::Shared;
+use crate::policy::limit::Exceeded;
 use crate::policy::route::Route;
-use crate::policy::{Admission, Decision, Denial};
+use crate::policy::{Admission, Ask, Decision, Denial};
+use shared::SharedCap;
 
-/// It is let in: those whose places it took are told to leave.
-pub(super) fn confirm(admission: &mut Admission) {
+/// Asks for a slot of each cap that several gateways share. Then it is sure that it is let in: those whose places it took
+/// are told to leave.
+///
+/// # Errors
+/// The first cap that has none; `store_unavailable`.
+pub(super) async fn settle(
+    shared: &Shared,
+    route: &Route,
+    ask: &Ask<'_>,
+    admission: &mut Admission,
+    exceeded: &mut Vec<Exceeded>,
+) -> Result<(), Denial> {
+    if let Some(redis) = shared.redis.as_ref().filter(|_| route.caps.are_shared()) {
+        let facts = route.facts(ask, Some(&admission.identity));
+        let caps = SharedCap::of(&route.caps, &facts, &admission.captures);
+        // Boxed, for few routes ask it, and every handshake would have room for its question.
+        Box::pin(shared::take(redis, caps, &mut admission.permits, exceeded)).await?;
+    }
     admission.permits.confirm();
+    Ok(())
 }
 
 /// Whether it still has its places: a newer handshake may have taken them meanwhile.

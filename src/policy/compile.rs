@@ -27,7 +27,7 @@ use super::revocation::Revocations;
 use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::Config;
+use crate::config::{Config, OnError};
 use crate::config::problem::Problem;
 use crate::material::Material;
 use limits::OfZone;
@@ -57,6 +57,9 @@ struct Named {
     /// Whether a listener has a `client_ca`.
     asks_for_certificates: bool,
     typed_assertions: Vec<String>,
+    has_redis: bool,
+    /// What is done while Redis does not answer.
+    on_error: OnError,
 }
 
 /// What was found so far.
@@ -109,6 +112,8 @@ impl Policy {
             typed_zones: config.zone.keys().cloned().collect(),
             asks_for_certificates: certificates::are_asked_for(config),
             typed_assertions: config.assertion.keys().cloned().collect(),
+            has_redis: config.redis.is_some(),
+            on_error: config.redis.as_ref().map(|redis| redis.on_error).unwrap_or_default(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);

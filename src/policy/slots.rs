@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cap::keyed::{Bound, Full};
-use super::cap::seat::{Leave, Seat};
-use super::cap::{Cap, KeyedCap, KeyedPermit, Permit};
+use super::cap::seat::{Elsewhere, Leave, Seat};
+use super::cap::{Cap, KeyedCap, KeyedPermit, Permit, Taken};
 use super::key::Key;
 use super::key::rule::{Facts, KeyRule};
 use super::limit::{Action, Exceeded, LimitId, Pace};
@@ -36,6 +36,8 @@ pub struct TotalLimit {
     pub cap: Arc<Cap>,
     /// Counted, never refused.
     pub dry_run: bool,
+    /// Its name where several gateways count together.
+    pub shared: Option<Arc<str>>,
 }
 
 /// What a cap by key counts by.
@@ -98,6 +100,10 @@ pub struct KeyedLimit {
     pub max: usize,
     /// What happens to one more.
     pub on_full: OnFull,
+    /// What this gateway does by itself then: nothing, where others have to be asked.
+    pub full: Full,
+    /// Its name where several gateways count together.
+    pub shared: Option<Arc<str>>,
     /// Counted, never refused.
     pub dry_run: bool,
     /// Whether those who are counted stand in order, since some cap of these counts closes the oldest.
@@ -120,6 +126,12 @@ pub struct Counted<'a> {
 }
 
 impl Caps {
+    /// Whether some of them are counted by several gateways together.
+    #[must_use]
+    pub fn are_shared(&self) -> bool {
+        self.total.iter().any(|limit| limit.shared.is_some()) || self.keyed.iter().any(|limit| limit.shared.is_some())
+    }
+
     /// The caps by key that count a handshake: of several of one zone the first that is for it.
     #[must_use]
     pub fn counted(&self, facts: &Facts<'_>, captures: &Captures) -> Vec<Counted<'_>> {
@@ -157,6 +169,8 @@ pub struct Permits {
     _total: Permit,
     _route: Option<Permit>,
     keyed: Box<[KeyedPermit]>,
+    /// What is held outside of this gateway, where no seat has it.
+    elsewhere: Option<Box<dyn Elsewhere>>,
 }
 
 impl Permits {
@@ -178,8 +192,17 @@ impl Permits {
         }
     }
 
-    // One seat has all the places.
-    fn seat(&self) -> Option<&Arc<Seat>> {
+    /// Holds slots outside of this gateway too.
+    pub fn hold(&mut self, slots: impl Elsewhere + 'static) {
+        match self.seat() {
+            Some(seat) => seat.hold(Box::new(slots)),
+            None => self.elsewhere = Some(Box::new(slots)),
+        }
+    }
+
+    /// That of all places which a newer one may take over.
+    #[must_use]
+    pub fn seat(&self) -> Option<&Arc<Seat>> {
         self.keyed.iter().find_map(KeyedPermit::seat)
     }
 }
@@ -209,7 +232,8 @@ impl Policy {
                 return Err(busy(limit.scope.deny(), limit.scope.key()));
             };
             match limit.on_full {
-                _ if !taken.was_full => {}
+                // Of a shared one it is for the others to say.
+                _ if !taken.was_full || limit.shared.is_some() => {}
                 OnFull::CloseOldest if !limit.dry_run => closing.push(limit.exceeded(Action::CloseOldest)),
                 OnFull::CloseOldest => noted.exceeded.push(limit.exceeded(Action::CloseOldest)),
                 OnFull::Refuse => noted.exceeded.push(limit.exceeded(Action::Refuse)),
@@ -218,14 +242,26 @@ impl Policy {
             keyed.push(taken.permit);
         }
         noted.exceeded.append(&mut closing);
-        Ok(Permits { _total: total.permit, _route: of_route, keyed: keyed.into() })
+        Ok(Permits { _total: total.permit, _route: of_route, keyed: keyed.into(), elsewhere: None })
+    }
+}
+
+impl Policy {
+    /// Closes the oldest session of this key for one on another gateway, which counts by the cap of this name.
+    pub fn close_oldest(&self, shared: &str, key: Key) {
+        let caps = self.routes.iter().flat_map(|route| &route.caps.keyed);
+        let of_name = |limit: &&KeyedLimit| limit.shared.as_deref() == Some(shared) && limit.ordered;
+        if let Some(limit) = { caps }.find(of_name) {
+            limit.counts.close_oldest(key, limit.scope.deny(), None);
+        }
     }
 }
 
 impl TotalLimit {
     fn take(&self, noted: &mut Noted<'_>) -> Result<Permit, Denial> {
         let taken = self.cap.take();
-        if taken.as_ref().is_none_or(|taken| taken.was_full) {
+        let is_told = |taken: &Taken<Permit>| taken.was_full && self.shared.is_none();
+        if taken.as_ref().is_none_or(is_told) {
             noted.exceeded.push(Exceeded { limit: self.id, action: Action::Refuse });
         }
         let taken = taken.ok_or(busy(Deny::RouteCap, "connections.total"))?;
@@ -242,15 +278,12 @@ impl KeyedLimit {
     }
 
     fn bound(&self) -> Bound {
-        let full = match self.on_full {
-            _ if self.dry_run => Full::Ignore,
-            OnFull::Refuse => Full::Refuse,
-            OnFull::CloseOldest => Full::CloseOldest(self.scope.deny()),
-        };
-        Bound { max: self.max, full, mark: self.mark }
+        Bound { max: self.max, full: self.full, mark: self.mark }
     }
 
-    fn exceeded(&self, action: Action) -> Exceeded {
+    /// What is noted of one that exceeds it.
+    #[must_use]
+    pub fn exceeded(&self, action: Action) -> Exceeded {
         Exceeded { limit: self.id, action }
     }
 
@@ -262,6 +295,7 @@ impl KeyedLimit {
 }
 
 /// When a place becomes free nobody knows.
-fn busy(deny: Deny, why: &'static str) -> Denial {
+#[must_use]
+pub fn busy(deny: Deny, why: &'static str) -> Denial {
     Denial { retry_after: Some(1), ..Denial::new(deny, why) }
 }

@@ -164,12 +164,27 @@ impl KeyedCap {
         self.marks.get(mark).map_or(0, |mark| mark.near.load(Ordering::Relaxed))
     }
 
-    /// Tells whoever holds a slot of this key as the `number`th that was admitted, if anybody does.
-    pub fn tell(&self, key: Key, number: u64, why: Deny) {
-        let seat = self.shard(key).lock().seats.get(&(key, number)).cloned();
-        if let Some(seat) = seat {
-            seat.tell(why);
-        }
+    /// Slots that this key holds.
+    #[must_use]
+    pub fn held(&self, key: Key) -> usize {
+        self.shard(key).lock().held.get(&key).map_or(0, |held| held.count as usize)
+    }
+
+    /// Closes the oldest of this key for somebody who is counted elsewhere too: its slots are free at once, here and there.
+    /// Never the one with this seat. Whether there was one.
+    pub fn close_oldest(&self, key: Key, why: Deny, but: Option<&Arc<Seat>>) -> bool {
+        let mut shard = self.shard(key).lock();
+        let but = but.map(|seat| (key, seat.number()));
+        let oldest = shard.seats.range((key, 0)..=(key, u64::MAX)).map(|(place, _)| *place);
+        let Some(oldest) = oldest.into_iter().find(|place| Some(*place) != but).and_then(|at| shard.seats.remove(&at))
+        else {
+            return false;
+        };
+        self.lower(&mut shard, key);
+        drop(shard);
+        oldest.let_go();
+        oldest.tell(why);
+        true
     }
 
     /// The marks that a count crosses between this number and one less.

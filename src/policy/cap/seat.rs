@@ -24,7 +24,13 @@ pub struct Seat {
     /// Whether it has given its places back, or is about to.
     left: AtomicBool,
     standing: Mutex<Standing>,
+    elsewhere: Mutex<Option<Box<dyn Elsewhere>>>,
 }
+
+/// Slots that are held outside of this gateway, given back by their drop.
+pub trait Elsewhere: fmt::Debug + Send + Sync {}
+
+impl<T: fmt::Debug + Send + Sync> Elsewhere for T {}
 
 #[derive(Debug)]
 enum Standing {
@@ -40,7 +46,12 @@ impl Seat {
     /// That of a handshake which is the `number`th to be admitted.
     #[must_use]
     pub fn new(number: u64) -> Arc<Self> {
-        Arc::new(Self { number, left: AtomicBool::new(false), standing: Mutex::new(Standing::Coming) })
+        Arc::new(Self {
+            number,
+            left: AtomicBool::new(false),
+            standing: Mutex::new(Standing::Coming),
+            elsewhere: Mutex::new(None),
+        })
     }
 
     /// Its place in the order of admission.
@@ -85,9 +96,21 @@ impl Seat {
         }
     }
 
+    /// Keeps slots until the session ends, or until somebody elsewhere takes its place.
+    pub fn hold(&self, slots: Box<dyn Elsewhere>) {
+        *self.elsewhere.lock() = Some(slots);
+    }
+
+    /// Gives back what is held elsewhere.
+    pub fn let_go(&self) {
+        let held = self.elsewhere.lock().take();
+        drop(held);
+    }
+
     // Relaxed: both sides hold the lock of the place that they ask about, see `keyed`.
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
+        self.let_go();
     }
 
     pub(super) fn has_left(&self) -> bool {

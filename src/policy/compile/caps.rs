@@ -6,8 +6,8 @@ use super::limits::{OfRoute, when, zone_named};
 use super::{Findings, Named, certificates};
 use crate::config::limits::{Connections, PerZone};
 use crate::config::value::KeyPart;
-use crate::config::{Config, OnFull};
-use crate::policy::cap::keyed::MAX_MARKS;
+use crate::config::{self, Config, OnError, OnFull, Store};
+use crate::policy::cap::keyed::{Full, MAX_MARKS};
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::key::rule::KeyRule;
 use crate::policy::limit::{Action, LimitInfo, Pace, What};
@@ -46,10 +46,18 @@ pub(super) fn of_route(route: &OfRoute<'_>, named: &Named, found: &mut Findings)
     let Some(typed) = &route.typed.connections else { return Caps::default() };
     let at = format!("{}.connections", route.at);
     check(route, typed, &at, found);
+    if typed.store == Store::Redis && !named.has_redis {
+        found.problems.push(config::Redis::missing(format!("{at}.store")));
+    }
+    let shared = |what: &str| (typed.store == Store::Redis).then(|| format!("{}/{what}", route.name).into());
     let total = typed.total.map(|total| TotalLimit {
         id: found.limit(info(route, "", OnFull::Refuse, typed.dry_run)),
-        cap: if typed.dry_run { Cap::dry_run(total, typed.warn_at) } else { Cap::new(total, typed.warn_at) },
+        cap: match full(OnFull::Refuse, typed.dry_run, typed.store, Scope::Ip, named) {
+            Full::Ignore => Cap::dry_run(total, typed.warn_at),
+            Full::Refuse | Full::CloseOldest(_) => Cap::new(total, typed.warn_at),
+        },
         dry_run: typed.dry_run,
+        shared: shared("total"),
     });
     let own = [(Scope::Ip, KeyPart::Ip, typed.per_ip), (Scope::Subject, KeyPart::Subject, typed.per_subject)];
     let own = own.into_iter().filter_map(|(scope, part, max)| Some((scope, part, max?)));
@@ -66,6 +74,8 @@ pub(super) fn of_route(route: &OfRoute<'_>, named: &Named, found: &mut Findings)
                 when: Require::default(),
                 max,
                 on_full: typed.on_full,
+                full: full(typed.on_full, typed.dry_run, typed.store, scope, named),
+                shared: shared(scope.label()),
                 dry_run: typed.dry_run,
                 ordered: typed.on_full == OnFull::CloseOldest && !typed.dry_run,
                 pace: Pace::default(),
@@ -123,10 +133,24 @@ fn per_zone(
         when,
         max: cap.max,
         on_full: cap.on_full,
+        full: full(cap.on_full, cap.dry_run, zone.store, Scope::Zone, named),
+        shared: (zone.store == Store::Redis).then(|| format!("zone/{}", cap.zone).into()),
         dry_run: cap.dry_run,
         ordered,
         pace: Pace::default(),
     })
+}
+
+/// What this gateway does by itself where a key holds as many as it may. A key that does so here does so in all the more,
+/// so that others need not be asked to refuse; but while they don't answer, `open` lets it through.
+fn full(on_full: OnFull, dry_run: bool, store: Store, scope: Scope, named: &Named) -> Full {
+    match (on_full, store) {
+        _ if dry_run => Full::Ignore,
+        (OnFull::CloseOldest, Store::Local) => Full::CloseOldest(scope.deny()),
+        (OnFull::CloseOldest, Store::Redis) => Full::Ignore,
+        (OnFull::Refuse, Store::Redis) if named.on_error == OnError::Open => Full::Ignore,
+        (OnFull::Refuse, Store::Local | Store::Redis) => Full::Refuse,
+    }
 }
 
 fn info(route: &OfRoute<'_>, zone: &str, on_full: OnFull, dry_run: bool) -> LimitInfo {
