@@ -3,6 +3,7 @@
 //! The stages are the gateway's own, so what is said here is what the gateway would do with its accounts empty. Nothing is
 //! bound, dialled, fetched or asked in Redis.
 
+mod bearer;
 mod stages;
 mod words;
 

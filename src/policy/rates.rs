@@ -15,7 +15,7 @@ use crate::config::value::Rate;
 use crate::deny::Deny;
 
 /// The limits of one stage that count for a handshake, in the order of the file, each with its hit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counted<'a> {
     /// The limits.
     pub limits: Vec<&'a HandshakeLimit>,

@@ -263,3 +263,41 @@ async fn a_store_that_hangs_holds_no_handshake_longer_than_its_timeout() {
     is_told(&mut gate, &of("a"), "handshake_rate").await;
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn a_dry_run_in_a_store_that_is_gone_refuses_nobody() {
+    let mut server = Server::start();
+    let mut gate = sharing(&server, "on_error = \"closed\"", "handshakes = { zone = \"shared\", dry_run = true }");
+    connected(&gate).await;
+    is_told(&mut gate, &of("a"), IN).await;
+    is_told(&mut gate, &of("a"), IN).await;
+    assert_eq!(exceeded(&gate, "shared", "refuse", true), 1.0);
+    server.kill();
+    is_told(&mut gate, &of("a"), IN).await;
+    assert_eq!(gate.count("wsgate_redis_fallbacks_total{on_error=\"closed\"}"), 1.0);
+    gate.finish().await;
+}
+
+/// Which limits make it wait is known of those in the store too.
+#[tokio::test]
+async fn a_wait_that_the_store_gives_is_waited_and_counted() {
+    let server = Server::start();
+    let backend = Backend::new().await;
+    let zones = format!(
+        "[zone.shared]\nrate = \"1r/m\"\nstore = \"redis\"\n[redis]\nurl = \"{}\"\ntimeout = \"1s\"",
+        server.url()
+    );
+    let terms = "origins = \"any\"\nhandshakes = { zone = \"shared\", burst = 5 }";
+    let mut gate = Setup::new().jwt(&zones).route("/ws", &backend.url(), terms).start();
+    connected(&gate).await;
+    let (client, mut upstream) = gate.session(&backend).await;
+    let waiting = gate.asking(&Ask::to("/ws")).await;
+    until("it to wait", || exceeded(&gate, "shared", "delay", false) == 1.0).await;
+    waiting.reset();
+    gate.refused("client_lost").await;
+    backend.saw_nobody();
+    client.reset();
+    upstream.ended().await;
+    gate.ended("client", "client_lost").await;
+    gate.finish().await;
+}

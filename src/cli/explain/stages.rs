@@ -7,23 +7,22 @@ use http::header::ORIGIN;
 
 use super::{End, Request, words};
 use crate::cli::check;
-use crate::config::ClientCertificate;
-use crate::deny::{Deny, Direction};
-use crate::now::{Now, Timestamp};
+use crate::deny::Direction;
+use crate::now::Now;
 use crate::policy::forward::{self, Caller};
-use crate::policy::identity::{self, Identity};
+use crate::policy::identity::Identity;
 use crate::policy::limit::Action;
 use crate::policy::origin::Origins;
 use crate::policy::route::{HandshakeLimit, Route, Stage};
 use crate::policy::target::Transport;
-use crate::policy::{Admission, Ask, Decision, Denial, Policy, rates, tell, token};
+use crate::policy::{Admission, Ask, Decision, Denial, Policy, rates, tell};
 use words::span;
 
 /// One handshake under way, and the text about it.
 pub(super) struct Course<'a> {
     policy: &'a Policy,
-    now: Now,
-    found: Decision,
+    pub(super) now: Now,
+    pub(super) found: Decision,
     text: String,
     steps: usize,
 }
@@ -46,7 +45,7 @@ impl<'a> Course<'a> {
         self.origin(&route, ask, entered.as_ref().err());
         entered.map_err(End::Refused)?;
         self.limits(&route, Stage::Address, ask, None).map_err(End::Refused)?;
-        self.token(&route, ask, request)?;
+        self.bearer(&route, ask, request)?;
         let known = self.policy.identify(&route, ask, self.now, &mut self.found);
         let known = known.inspect_err(|denial| self.no(denial.why)).map_err(End::Refused)?;
         self.limits(&route, Stage::Identity, ask, Some(&known.identity)).map_err(End::Refused)?;
@@ -72,7 +71,7 @@ impl<'a> Course<'a> {
         let _ = writeln!(self.text, "   {mark:<4}{said}");
     }
 
-    fn ok(&mut self, said: impl AsRef<str>) {
+    pub(super) fn ok(&mut self, said: impl AsRef<str>) {
         self.line("ok", said.as_ref());
     }
 
@@ -80,7 +79,7 @@ impl<'a> Course<'a> {
         self.line("NO", said.as_ref());
     }
 
-    fn note(&mut self, said: impl AsRef<str>) {
+    pub(super) fn note(&mut self, said: impl AsRef<str>) {
         self.line("", said.as_ref());
     }
 
@@ -160,76 +159,6 @@ impl<'a> Course<'a> {
 
     fn name(&self, limit: &HandshakeLimit) -> String {
         words::account(self.policy.limits.get(limit.id.0).map_or("", |info| &info.zone), limit.store)
-    }
-
-    /// What can be said of the token; whether it holds, the policy says.
-    fn token(&mut self, route: &Route, ask: &Ask<'_>, request: &Request) -> Result<(), End> {
-        self.step("token");
-        if route.certificate.demand == ClientCertificate::Required {
-            let why = "the route wants a client certificate, which can't be shown here";
-            self.no(why);
-            return Err(End::Unknown(why));
-        }
-        let Some(rule) = &route.token else {
-            self.ok("the route asks for none");
-            return Ok(());
-        };
-        let places: Vec<String> = rule.from.iter().map(words::place).collect();
-        self.note(format!("looked for in {}", places.join(", ")));
-        let Ok(Some(found)) = token::source::find(&rule.from, ask.headers, request.uri.query()) else { return Ok(()) };
-        self.ok(format!("found in {}", words::place(&found.from)));
-        if let Some((alg, kid)) = token::unverified_header(&found.token) {
-            let kid = kid.map_or("no `kid`".to_owned(), |kid| format!("the key `{}`", kid.escape_debug()));
-            self.note(format!("it names the algorithm {} and {kid}", alg.escape_debug()));
-        }
-        let Some(verifier) = identity::choose(&rule.verifiers, &found.token) else { return Ok(()) };
-        if let Some(published) = verifier.published() {
-            let why = "the token's keys are published by their issuer, and nothing is fetched here";
-            self.no(format!("[jwt.{}] has its keys from {}", verifier.name(), published.location));
-            return Err(End::Unknown(why));
-        }
-        let judged = identity::identify(route, ask, self.now);
-        let identity = match judged {
-            Ok(identity) => identity,
-            Err(denial) => {
-                // All else of it holds, or it would have another reason.
-                if let Some(end) = token::unverified_end(&found.token).filter(|_| denial.deny == Deny::TokenExpired) {
-                    let ago = span(self.now.wall.saturating_sub(end));
-                    self.note(format!("exp {} was {ago} ago; leeway {}", Timestamp(end), span(verifier.leeway())));
-                }
-                return Ok(());
-            }
-        };
-        let key = match verifier.key_count() {
-            1 => "its one key".to_owned(),
-            several => format!("one of its {several} keys"),
-        };
-        self.ok(format!("it holds by [jwt.{}] and {key}: signature, iss, aud, times", verifier.name()));
-        self.lasts(&identity, verifier.leeway());
-        self.note(
-            identity
-                .subject
-                .as_deref()
-                .map_or("it has no subject".to_owned(), |s| format!("subject `{}`", s.escape_debug())),
-        );
-        let captures = self.found.captures.clone();
-        for (claim, holds) in route.require.each(&identity.claims, |name| captures.get(name)) {
-            match holds {
-                Ok(()) => self.ok(format!("require `{claim}` holds")),
-                Err(_) => self.no(format!("require `{claim}` does not hold")),
-            }
-        }
-        Ok(())
-    }
-
-    fn lasts(&mut self, identity: &Identity, leeway: u64) {
-        match identity.expires {
-            None => self.ok("it has no exp, and needs none"),
-            Some(end) => {
-                let (exp, left) = (end.saturating_sub(leeway), end.saturating_sub(self.now.wall));
-                self.ok(format!("exp {}; with the leeway of {}, for {} yet", Timestamp(exp), span(leeway), span(left)));
-            }
-        }
     }
 
     /// What holds once it is open.

@@ -248,7 +248,11 @@ fn no_token_and_a_forged_one_are_told_apart() {
 fn keys_that_would_have_to_be_fetched_leave_it_undecided() {
     let text = refused(&["--path=/away"], ann(&[]));
     assert!(text.contains("found in the query's t\n"), "{text}");
-    assert!(text.contains("NO  [jwt.away] has its keys from http://127.0.0.1:9/keys\nundecided: "), "{text}");
+    assert!(
+        text.contains("[jwt.away] has its keys from http://127.0.0.1:9/keys\n   NO  the token's keys are published"),
+        "{text}"
+    );
+    assert!(text.contains("\nundecided: the token's keys are published by their issuer"), "{text}");
 }
 
 #[test]
