@@ -1,5 +1,6 @@
 //! One scrape: every count is read and written down, none is changed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -157,7 +158,7 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 }
 
 fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    family(to, &family::EXCEEDED, |out| counts.limits.iter().try_for_each(|limit| exceeded(limit, out)))?;
+    family(to, &family::EXCEEDED, |out| exceeded(&counts.limits, out))?;
     let zones = (counts.sources.zones)();
     family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
     family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;
@@ -185,15 +186,19 @@ fn scope_and_route(cap: &CapFill) -> [&str; 2] {
     [scope, route]
 }
 
-fn exceeded(limit: &LimitCounts, out: &mut Samples<'_>) -> fmt::Result {
-    let info = &limit.info;
-    let direction = info.direction.map_or("", Direction::label);
-    let dry_run = if info.dry_run { "true" } else { "false" };
-    for action in info.actions {
-        let labels = [&*info.route, info.what.label(), &*info.zone, direction, action.label(), dry_run];
-        out.counter(labels, limit.of(*action))?;
+/// What has no name of its own, such as the caps of one route, is told in one sum.
+fn exceeded(limits: &[LimitCounts], out: &mut Samples<'_>) -> fmt::Result {
+    let mut sums: BTreeMap<[&str; 6], u64> = BTreeMap::new();
+    for limit in limits {
+        let info = &limit.info;
+        let direction = info.direction.map_or("", Direction::label);
+        let dry_run = if info.dry_run { "true" } else { "false" };
+        for action in info.actions {
+            let labels = [&*info.route, info.what.label(), &*info.zone, direction, action.label(), dry_run];
+            *sums.entry(labels).or_default() += limit.of(*action);
+        }
     }
-    Ok(())
+    sums.into_iter().try_for_each(|(labels, sum)| out.counter(labels, sum))
 }
 
 fn key_sets(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -133,6 +133,9 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "ip_cap",
         "keys_unavailable",
         "subject_cap",
+        "zone_cap",
+        "zone_full",
+        "store_unavailable",
         "route_cap",
         "total_cap",
         "upstream_connect",
@@ -162,7 +165,8 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         ("client", "bad_frame client_lost closed message_too_big"),
         (
             "gateway",
-            "certificate_expired draining idle_timeout internal kicked lifetime_over message_rate token_expired token_revoked",
+            "certificate_expired draining idle_timeout internal ip_cap kicked lifetime_over message_rate subject_cap \
+             token_expired token_revoked zone_cap",
         ),
         ("upstream", "bad_frame closed upstream_lost"),
     ];

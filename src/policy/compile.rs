@@ -27,8 +27,8 @@ use super::revocation::Revocations;
 use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::{Config, OnError};
 use crate::config::problem::Problem;
+use crate::config::{Config, OnError};
 use crate::material::Material;
 use limits::OfZone;
 

@@ -1,5 +1,7 @@
 //! Caps by any key, and the oldest session that makes room.
 
+mod shared;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -182,6 +184,25 @@ async fn a_cap_in_dry_run_counts_and_neither_refuses_nor_closes() {
         assert_eq!(exceeded(&gate, "all", "refuse", true), beyond);
     }
     assert_eq!(gate.sessions(), 3);
+    leave(&mut gate, open).await;
+    gate.finish().await;
+}
+
+/// They have no names of their own in the metrics.
+#[tokio::test]
+async fn what_exceeds_a_route_s_own_caps_is_one_sum() {
+    let backend = Backend::new().await;
+    let terms = "jwt = \"main\"\nconnections = { total = 3, per_ip = 2, per_subject = 1 }";
+    let mut gate = Gate::new(&backend.url(), terms);
+    let mut open = Vec::new();
+    for (subject, refused) in [("alice", "subject_cap"), ("bob", "ip_cap")] {
+        let ask = ask().bearer(&gate.token(subject, 60));
+        open.push(gate.session_of(&backend, &ask).await);
+        gate.refusal(&ask).await;
+        gate.refused(refused).await;
+    }
+    assert_eq!(exceeded(&gate, "", "refuse", false), 2.0);
+    assert_eq!(gate.shared().books.metrics.render(None).body.matches("limit=\"connections\"").count(), 1);
     leave(&mut gate, open).await;
     gate.finish().await;
 }

@@ -70,7 +70,9 @@ async fn it_is_guarded_as_the_other_pages_and_can_only_be_read() {
     let refused = gate.operate("POST", "/status", "{}").await;
     assert_eq!((refused.status(), refused.one("allow")), (405, Some("GET, HEAD")));
     gate.finish().await;
-    let guarded = Setup::new().admin("token = \"env:SECRET\"").route("/ws", &backend.url(), "").start();
+    let setup = Setup::new();
+    std::fs::write(setup.folder.path().join("token"), "0123456789abcdef").unwrap();
+    let guarded = setup.admin("token = \"file:token\"").route("/ws", &backend.url(), "").start();
     assert_eq!(guarded.page("/status").await.status(), 401);
     guarded.finish().await;
 }
