@@ -57,7 +57,8 @@ fn describe(loaded: &Loaded, name: &str) -> String {
     match loaded.admin {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
-            let _ = writeln!(text, "admin {address}: /metrics /healthz /readyz /status /connections /revocations{token}");
+            let _ =
+                writeln!(text, "admin {address}: /metrics /healthz /readyz /status /connections /revocations{token}");
         }
         None => text.push_str("no [admin]: no metrics, no health checks, no revocations\n"),
     }
