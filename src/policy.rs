@@ -18,6 +18,7 @@ pub mod identity;
 pub mod key;
 pub mod limit;
 pub mod origin;
+pub mod overload;
 pub mod rates;
 pub mod remote;
 pub mod renew;

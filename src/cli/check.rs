@@ -22,7 +22,7 @@ pub(super) struct Options {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    handshake: explain::Options,
+    handshake: explain::Asked,
 }
 
 pub(super) fn run(options: Options) -> Result<(), Failure> {
@@ -54,6 +54,9 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let _ = writeln!(text, "jwt.{jwt} fetches {location}, every {refresh}s unless its server says otherwise");
     }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
+    let (kept, lag) = (loaded.max_buffered >> 10, loaded.max_lag);
+    let _ =
+        writeln!(text, "at most {kept} KiB kept for slow receivers; nobody new while a worker is over {lag} ms late");
     match loaded.admin {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };

@@ -27,7 +27,7 @@ can't be shown, keys by URL are not fetched, and Redis is not asked; accounts an
 
 /// The handshake.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct Asked {
     /// The path that is asked for, with a query or not
     #[arg(long, value_name = "PATH", default_value = "/", requires = "explain")]
     path: String,
@@ -68,7 +68,7 @@ enum End {
     Unknown(&'static str),
 }
 
-pub(super) fn run(loaded: &Loaded, mut options: Options) -> Result<(), Failure> {
+pub(super) fn run(loaded: &Loaded, mut options: Asked) -> Result<(), Failure> {
     let token = super::token(options.token.take(), options.token_file.as_deref()).map_err(Failure::CouldNotRun)?;
     let request = request(loaded, &options, token).map_err(Failure::CommandLine)?;
     let (text, end) = explain(loaded, &request, Clock::system().now());
@@ -81,7 +81,7 @@ pub(super) fn run(loaded: &Loaded, mut options: Options) -> Result<(), Failure> 
 }
 
 /// The request that the options describe.
-fn request(loaded: &Loaded, options: &Options, token: Option<String>) -> Result<Request, String> {
+fn request(loaded: &Loaded, options: &Asked, token: Option<String>) -> Result<Request, String> {
     let text = |name: &str, text: &str| {
         HeaderValue::from_str(text).map_err(|_| format!("{name} has characters that no header may have"))
     };
@@ -110,9 +110,7 @@ fn request(loaded: &Loaded, options: &Options, token: Option<String>) -> Result<
 /// Where the route of this path looks for a token first.
 fn place_of_token(loaded: &Loaded, path: &str, headers: &HeaderMap) -> Option<TokenFrom> {
     let opening = Opening::target(&path.parse().ok()?, headers).ok()?;
-    let mut places = loaded.policy.places();
-    let (_, route) = places.find(|(matcher, _)| matcher.matches(&opening.host, &opening.path).is_some())?;
-    route.token.as_ref()?.from.first().cloned()
+    loaded.policy.route(&opening)?.token.as_ref()?.from.first().cloned()
 }
 
 /// Puts the token there.

@@ -46,6 +46,13 @@ impl Policy {
         self.ranked.iter().map(|(matcher, route)| (matcher, route))
     }
 
+    /// The route of a handshake, undecided.
+    #[must_use]
+    pub fn route(&self, opening: &Opening) -> Option<&Arc<Route>> {
+        let Opening { host, path } = opening;
+        self.places().find(|(matcher, _)| matcher.matches(host, path).is_some()).map(|(_, route)| route)
+    }
+
     /// The route, if the page may connect to it.
     ///
     /// # Errors

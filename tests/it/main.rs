@@ -54,6 +54,10 @@ mod renew;
 mod silence;
 // A reader that is slower than its writer.
 mod pressure;
+// Many that never read.
+mod slow;
+// A worker that is behind with its work.
+mod overload;
 // What a live socket holds.
 mod slots;
 // The gateway's own end, and what is said of every other.

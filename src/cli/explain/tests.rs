@@ -76,7 +76,7 @@ struct Line {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    options: Options,
+    options: Asked,
 }
 
 /// What is printed for these options, and a token of these claims.

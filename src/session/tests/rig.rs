@@ -26,6 +26,7 @@ use crate::policy::expiry::Expiry;
 use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Ask, Permits};
+use crate::session::buffered::Buffered;
 use crate::session::exit::Exit;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
@@ -44,6 +45,7 @@ pub(super) const TERMS: Terms = Terms {
     ping_interval: None,
     ping_timeout: LONG,
     close_timeout: LONG,
+    send_timeout: 10 * LONG,
     expiry: Expiry { on_expiry: OnExpiry::Close, max_lifetime: None, notice: None },
 };
 
@@ -92,13 +94,24 @@ impl Rig {
     /// The same with what a handshake may hand over: whether permessage-deflate was agreed on, when the identity ends,
     /// and what came behind the client's request and the upstream's 101.
     pub(super) fn opened(terms: Terms, deflate: bool, expires: Option<u64>, first: (&[u8], &[u8])) -> (Self, End, End) {
+        Self::with(terms, deflate, expires, first, Buffered::new(u64::MAX))
+    }
+
+    /// The same with what sessions may keep.
+    pub(super) fn with(
+        terms: Terms,
+        deflate: bool,
+        expires: Option<u64>,
+        first: (&[u8], &[u8]),
+        buffered: Arc<Buffered>,
+    ) -> (Self, End, End) {
         let (route, permits) = admitted(terms);
         let clock = Clock::system();
         let lines = Lines::default();
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
         let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
-        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
+        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
         let id = books.sessions.next_id();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
@@ -191,6 +204,7 @@ impl Rig {
         let text = String::from_utf8(self.lines.0.lock().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "one line for each session: {text}");
         assert!(self.books.sessions.is_empty());
+        assert_eq!(self.books.buffered.bytes(), 0, "all that was kept is given back");
         serde_json::from_str(&text).unwrap()
     }
 
@@ -210,6 +224,7 @@ impl Rig {
         for kept in self.kept() {
             assert!(kept <= SCRATCH + 512, "{kept} bytes are kept");
         }
+        assert!(self.books.buffered.bytes() >= self.kept().iter().sum::<usize>() as u64, "all of it is counted");
     }
 }
 
