@@ -106,7 +106,7 @@ fn by_key(route: &Route, limit: &KeyedLimit) -> CapFill {
     CapFill {
         scope: limit.scope.label(),
         route: Some((*route.name).into()),
-        zone: Some((*limit.zone).into()).filter(|zone: &Box<str>| !zone.is_empty()),
+        zone: (!limit.zone.is_empty()).then(|| (*limit.zone).into()),
         used: limit.counts.used() as u64,
         limit: Some(limit.max as u64),
         warned: near > 0,
