@@ -10,6 +10,7 @@ mod guard;
 mod query;
 mod reply;
 mod revocations;
+mod status;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -37,6 +38,7 @@ use crate::policy::revocation::Revocations;
 use crate::revocation_file::RevocationFile;
 
 pub use guard::{AdminToken, Guard};
+pub use status::Status;
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -59,6 +61,8 @@ pub struct AdminState {
     pub books: Arc<Books>,
     /// For `/readyz`: the error says why not, as `draining`.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// For `/status`.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// Who may ask.
     pub guard: Guard,
     /// What an operator may add to and take from.

@@ -6,6 +6,7 @@
 mod bind;
 pub mod lag;
 mod sources;
+mod status;
 pub mod turns;
 
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -32,13 +34,14 @@ use crate::load::Loaded;
 use crate::metrics::{Metrics, Sources, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
+use crate::policy::cap::keyed::{Bound, Full};
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
-use crate::store::Redis;
+use crate::store::{self, Heard, Redis};
 use bind::{bind, named};
 use lag::Lag;
 use turns::Turns;
@@ -51,7 +54,8 @@ struct Desk {
 }
 
 /// How far the gateway is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Clients are let in.
     Running,
@@ -91,6 +95,8 @@ pub struct Shared {
     pub handshake_places: usize,
     /// Handshakes under way by address.
     pub handshakes_per_ip: Arc<KeyedCap>,
+    /// How many one address may have.
+    pub handshakes_of_ip: Bound,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
     /// How far each worker is behind.
@@ -129,7 +135,8 @@ impl Shared {
         if self.policy.is_trusted_proxy(peer) {
             return Some(None);
         }
-        self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
+        let taken = self.handshakes_per_ip.take(Key::of_ip(peer), &self.handshakes_of_ip, None)?;
+        Some(Some(taken.permit))
     }
 
     /// A place for a handshake that gave its own away, if one is free.
@@ -337,7 +344,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         redis,
         handshakes,
         handshake_places: loaded.handshakes_in_flight,
-        handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
+        handshakes_per_ip: KeyedCap::new(&[]),
+        handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
         max_head: loaded.max_head,
         lags,
         max_lag: loaded.max_lag,
@@ -372,15 +380,16 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
-            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
+            tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
         if let Some(Desk { socket, guard, file }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let looked_at = shared.clone();
+                    let (looked_at, shown) = (shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
+                        status: Box::new(move || status::of(&shown)),
                         guard,
                         revocations: shared.policy.revocations.clone(),
                         file,
@@ -401,6 +410,14 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             redis.leave().await;
         }
     });
+}
+
+/// What other gateways say.
+fn heard(shared: Arc<Shared>) -> store::Listener {
+    Box::new(move |heard| match heard {
+        Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
+        Heard::Connected | Heard::Message { .. } => {}
+    })
 }
 
 /// Whether new sessions are taken, of every issuer; if not, why.

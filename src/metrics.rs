@@ -24,7 +24,7 @@ use crate::policy::limit::Exceeded;
 use counts::{Counts, ListenerCounts};
 use scrape::Scrape;
 
-pub use counts::{CapFill, KeySetFill, LimitCounts, Sources, ZoneFill};
+pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use traffic::{Active, Counter, Traffic};
 
@@ -54,6 +54,12 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(counts.clone())));
         Self { counts, registry }
+    }
+
+    /// When the gateway started, in milliseconds of the wall clock.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.counts.started_wall_ms
     }
 
     /// The counts of one route on one worker: to be taken once for each session, or kept by the worker.

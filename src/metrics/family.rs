@@ -133,6 +133,10 @@ families! {
         "Places taken of a cap: scope is total, or route with the route's name";
     CAP_LIMIT Gauge "wsgate_cap_limit" ["scope", "route"]
         "Places that the cap has";
+    CAP_KEYS Gauge "wsgate_cap_keys" ["scope", "route", "zone"]
+        "Keys that hold a place of a cap by key: scope is ip, subject or zone; zone is left out of a cap of the route's own";
+    CAP_KEYS_NEAR Gauge "wsgate_cap_keys_near_limit" ["scope", "route", "zone"]
+        "Keys that hold so many places of the cap that warn_at is reached, or more";
     CAP_WARNINGS Counter "wsgate_cap_warnings_total" []
         "Warnings that a cap is nearly full";
     KEYS_AGE Gauge "wsgate_jwks_age_seconds" ["jwt"]

@@ -15,9 +15,10 @@ use std::task::Waker;
 use serde::{Serialize, Serializer};
 
 use crate::access_log::Said;
-use crate::deny::Direction;
+use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
+use crate::policy::cap::seat::Leave;
 use holder::{Holder, Token};
 use order::Order;
 
@@ -131,6 +132,13 @@ impl Live {
             messages_to_client: self.messages[Direction::ToClient.index()].get(),
             bytes_to_client: self.bytes[Direction::ToClient.index()].get(),
         }
+    }
+}
+
+/// A newer session took its place.
+impl Leave for Live {
+    fn leave(&self, why: Deny) {
+        self.order(why);
     }
 }
 
