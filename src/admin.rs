@@ -5,7 +5,6 @@
 
 mod answer;
 mod connections;
-mod ending;
 mod guard;
 mod query;
 mod reply;
