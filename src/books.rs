@@ -4,6 +4,7 @@
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::now::Clock;
+use crate::policy::limit::Exceeded;
 use crate::session::live::Registry;
 
 /// One gateway's books, shared by its threads.
@@ -16,4 +17,23 @@ pub struct Books {
     pub log: AccessLog,
     /// Who is connected.
     pub sessions: Registry,
+}
+
+impl Books {
+    /// Counts what exceeded a limit, and says of those in dry run, at most once a second each, what they would have done.
+    pub fn exceeded(&self, all: &[Exceeded]) {
+        for exceeded in all {
+            self.exceeded_by(*exceeded, 1);
+        }
+    }
+
+    /// The same of `count` things that exceeded one limit.
+    pub fn exceeded_by(&self, exceeded: Exceeded, count: u64) {
+        let Some(counted) = self.metrics.exceeded(exceeded, count) else { return };
+        let limit = &counted.info;
+        if limit.dry_run && counted.may_be_said(self.clock.mono()) {
+            let (route, zone, action) = (&*limit.route, &*limit.zone, exceeded.action.label());
+            tracing::info!(route, limit = limit.what.label(), zone, action, "a limit in dry run would have acted");
+        }
+    }
 }

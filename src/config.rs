@@ -7,6 +7,7 @@ mod assertion;
 mod certificate;
 pub mod file;
 mod jwt;
+pub mod limits;
 mod parse;
 mod place;
 pub mod problem;
@@ -18,6 +19,7 @@ mod route;
 mod schema;
 pub mod value;
 mod wording;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,15 +32,17 @@ use serde::{Deserialize, Serialize};
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use jwt::Jwt;
+pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
 pub use problem::Problem;
 pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
-pub use route::{Connections, DenyBy, ExpiryNotice, Handshakes, Messages, OnExcess, OnExpiry, Route};
+pub use route::{DenyBy, ExpiryNotice, OnExpiry, Route};
 pub use schema::schema;
-use value::{Rate, Secret, Size};
+use value::{Secret, Size};
+pub use zone::{Store, Zone, ZoneKey};
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -198,32 +202,6 @@ pub struct CertificatePair {
     pub certificate: PathBuf,
     /// PEM file with the certificate's private key.
     pub key: PathBuf,
-}
-
-/// `[zone.NAME]`
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Zone {
-    /// What is counted apart from each other.
-    #[serde(default)]
-    pub key: ZoneKey,
-    /// The rate, as `10r/s`, `30r/m` (nginx's) or `20/s`, `10/minute`, `100/hour`.
-    pub rate: Rate,
-    /// How many keys are remembered at once. Default: 65536.
-    #[serde(default, deserialize_with = "value::positive_option")]
-    #[schemars(range(min = 1))]
-    pub entries: Option<usize>,
-    /// The same as a size, of which one key takes 64 bytes, as nginx counts: `"10m"`.
-    pub size: Option<Size>,
-}
-
-/// What a zone counts by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ZoneKey {
-    /// The client's address; an IPv6 client's /64.
-    #[default]
-    Ip,
 }
 
 /// `[admin]`

@@ -152,13 +152,18 @@ reasons! {
     TokenForbidden    "token_forbidden"    403 4003 Client   "the token's claims do not allow this route";
     TokenRevoked      "token_revoked"      403 4001 Operator "the token was revoked";
     KeysUnavailable   "keys_unavailable"   503 1013 Gateway  "the keys that tokens are checked with could not be fetched";
-    HandshakeRate     "handshake_rate"     429 4029 Limit    "too many handshakes from this address";
+    HandshakeRate     "handshake_rate"     429 4029 Limit    "more handshakes than the route's rates allow";
     IpCap             "ip_cap"             429 4029 Limit    "too many connections from this address";
     SubjectCap        "subject_cap"        429 4029 Limit    "too many connections of this subject";
+    ZoneCap           "zone_cap"           429 4029 Limit    "too many connections of what a zone counts by";
     RouteCap          "route_cap"          503 1013 Limit    "the route holds all the connections it may";
     TotalCap          "total_cap"          503 1013 Limit    "the gateway holds all the connections it may";
-    MessageRate       "message_rate"       -   4029 Limit    "too many messages on this connection";
-    ControlRate       "control_rate"       -   4029 Limit    "too many control frames on this connection";
+    ZoneFull          "zone_full"          503 1013 Limit    "a zone remembers as many keys as it may, and all of them owe something";
+    StoreUnavailable  "store_unavailable"  503 1013 Gateway  "Redis did not answer, and without it no limit can be told";
+    MessageRate       "message_rate"       -   4029 Limit    "more messages than the route's rates allow";
+    ByteRate          "byte_rate"          -   4029 Limit    "more bytes than the route's rates allow";
+    ControlRate       "control_rate"       -   4029 Limit    "more pings and pongs than the route's rates allow";
+    TooManyFragments  "too_many_fragments" -   1008 Client   "a message has more frames than the route allows";
     MessageTooBig     "message_too_big"    -   1009 Client   "a message is larger than the route allows";
     BadFrame          "bad_frame"          -   1002 Client   "a frame breaks RFC 6455";
     BadRenewal        "bad_renewal"        400 -    Client   "a renewal is a POST of one token that names a subject, as text/plain or where the route looks for one";
@@ -239,7 +244,17 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(self, Deny::ControlRate | Deny::SlowConsumer | Deny::PolicyChanged)
+        matches!(
+            self,
+            Deny::ZoneCap
+                | Deny::ZoneFull
+                | Deny::StoreUnavailable
+                | Deny::ByteRate
+                | Deny::ControlRate
+                | Deny::TooManyFragments
+                | Deny::SlowConsumer
+                | Deny::PolicyChanged
+        )
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

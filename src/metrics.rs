@@ -20,10 +20,11 @@ use prometheus_client::registry::Registry;
 
 use crate::deny::{Deny, Side};
 use crate::now::Now;
+use crate::policy::limit::Exceeded;
 use counts::{Counts, ListenerCounts};
 use scrape::Scrape;
 
-pub use counts::{CapFill, KeySetFill, Sources, ZoneFill};
+pub use counts::{CapFill, KeySetFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use traffic::{Active, Counter, Traffic};
 
@@ -94,9 +95,11 @@ impl Metrics {
         self.counts.routes[route].expired.up();
     }
 
-    /// Counts a handshake that the route's rate would have refused if it were not in dry run.
-    pub fn dry_run(&self, route: usize) {
-        self.counts.routes[route].dry_run.up();
+    /// Counts what exceeded a limit, and says which that is; none of a limit that is not known here.
+    pub fn exceeded(&self, exceeded: Exceeded, count: u64) -> Option<&LimitCounts> {
+        let counts = self.counts.limits.get(exceeded.limit.0)?;
+        counts.add(exceeded.action, count);
+        Some(counts)
     }
 
     /// Counts a warning that a cap is nearly full.

@@ -12,10 +12,13 @@ pub mod claims;
 pub mod client_ip;
 pub mod compile;
 pub mod expiry;
+pub mod flow;
 pub mod forward;
 pub mod identity;
 pub mod key;
+pub mod limit;
 pub mod origin;
+pub mod rates;
 pub mod remote;
 pub mod renew;
 pub mod request;
@@ -40,16 +43,18 @@ use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
 use certificate::Certificate;
 use identity::Identity;
+use key::rule::Facts;
 use key::{Key, KeyHasher};
+use limit::{Exceeded, LimitInfo};
 use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
-use route::{Captures, Matcher, Route};
+use route::{Captures, Matcher, Route, Stage};
 use tell::Telling;
 use token::published::{Behind, Published};
 use upward::Vouched;
-use zone::{DryRun, Hit, Zone};
+use zone::{Hit, Zone};
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
@@ -64,6 +69,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Every limit of every route, by [`limit::LimitId`].
+    pub limits: Arc<[LimitInfo]>,
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
     pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
@@ -107,8 +114,8 @@ pub struct Decision {
     pub captures: Captures,
     /// The subject, once a token or a certificate was good.
     pub subject: Option<Arc<str>>,
-    /// Whether a limit in dry run would have refused.
-    pub dry_run_refusal: bool,
+    /// The limits that were exceeded, whatever became of this handshake.
+    pub exceeded: Vec<Exceeded>,
     /// Caps that just came near their limit, whatever became of this handshake.
     pub near: Near,
     /// When its turn comes by the rate, in [`Now::mono`].
@@ -210,7 +217,8 @@ impl Policy {
 
     fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
         check_origin(route, ask.headers)?;
-        let wait_ms = self.check_rate(route, ask.client, now, &mut found.dry_run_refusal)?;
+        let captures = found.captures.clone();
+        let wait_ms = charge(route, Stage::Address, &facts(route, ask, None), &captures, now, &mut found.exceeded)?;
         found.turn = now.mono.saturating_add(wait_ms);
         self.admit_bearer(route, ask, now, found)
     }
@@ -230,6 +238,9 @@ impl Policy {
         identity::allow(route, &identity, &found.captures)?;
         identity::check_revoked(route, &mut identity, &self.revocations, now)?;
         let vouched = identity::vouch(route, &identity)?;
+        let known = facts(route, ask, Some(&identity));
+        let wait_ms = charge(route, Stage::Identity, &known, &found.captures, now, &mut found.exceeded)?;
+        found.turn = found.turn.max(now.mono.saturating_add(wait_ms));
         let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
@@ -237,27 +248,6 @@ impl Policy {
         let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
         Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
-    }
-
-    fn check_rate(&self, route: &Route, client: IpAddr, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
-        let Some(handshakes) = &route.handshakes else { return Ok(0) };
-        let hit = Hit {
-            zone: &handshakes.zone,
-            key: Key::of_ip(client),
-            burst: handshakes.burst,
-            delay: handshakes.delay,
-            dry_run: handshakes.dry_run,
-        };
-        let outcome = zone::admit(&[hit], now.mono);
-        *dry_run = outcome.dry_runs.iter().any(|found| matches!(found, DryRun::Refused(_)));
-        outcome.answer.map_err(|refusal| Denial {
-            status: handshakes.status,
-            retry_after: Some(refusal.retry_ms.div_ceil(1000).max(1)),
-            ..Denial::new(
-                Deny::HandshakeRate,
-                if refusal.zone_full { "the zone is full" } else { "over rate and burst" },
-            )
-        })
     }
 
     fn take_slots(
@@ -295,6 +285,28 @@ impl Policy {
     }
 }
 
+/// What is known of a handshake when it is counted.
+fn facts<'a>(route: &'a Route, ask: &Ask<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
+    Facts { client: ask.client, headers: ask.headers, host: &ask.opening.host, route: &route.name, identity }
+}
+
+/// Charges a handshake by all limits of one stage, or by none. Milliseconds that it has to wait.
+fn charge(
+    route: &Route,
+    stage: Stage,
+    facts: &Facts<'_>,
+    captures: &Captures,
+    now: Now,
+    exceeded: &mut Vec<Exceeded>,
+) -> Result<u64, Denial> {
+    let limits = rates::hits(route, stage, facts, captures);
+    if limits.is_empty() {
+        return Ok(0);
+    }
+    let hits: Vec<Hit<'_>> = limits.iter().map(|(_, hit)| *hit).collect();
+    rates::answer(&limits, &zone::admit(&hits, now.mono), exceeded)
+}
+
 fn check_origin(route: &Route, headers: &HeaderMap) -> Result<(), Denial> {
     let Some(origins) = &route.origins else { return Ok(()) };
     let origin = headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
@@ -310,7 +322,7 @@ impl Decision {
             route: None,
             captures: Captures::default(),
             subject: None,
-            dry_run_refusal: false,
+            exceeded: Vec::new(),
             near: Near::default(),
             turn: 0,
             verdict: Err(denial),

@@ -180,7 +180,21 @@ impl<'s> Walk<'s> {
                 self.stated
                     .insert(path.clone(), (values.iter().map(|value| (*value).clone()).collect(), default.clone()));
             }
-            let inner = self.resolve(about);
+            let mut inner = self.resolve(about);
+            let mut values = values;
+            // One table or a list of them is a choice of two, the table first.
+            if let Some(one) =
+                inner["anyOf"].get(0).map(|one| self.resolve(one)).filter(|one| one["properties"].is_object())
+            {
+                inner = one;
+                let several = |value: &'_ Value| value.as_array().is_some();
+                values = values
+                    .into_iter()
+                    .flat_map(
+                        |value| if several(value) { value.as_array().unwrap().iter().collect() } else { vec![value] },
+                    )
+                    .collect();
+            }
             if inner.get("properties").is_some() {
                 self.table(inner, &values, &path);
             } else if let Some(named) = inner.get("additionalProperties").map(|named| self.resolve(named))

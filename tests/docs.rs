@@ -145,7 +145,9 @@ fn table<'s>(schema: &'s Value, about: &'s Value) -> &'s Value {
     if let Some(reference) = reference {
         return table(schema, schema.pointer(reference.trim_start_matches('#')).unwrap());
     }
-    let inner = [&about["items"], &about["additionalProperties"]].into_iter().find(|inner| inner.is_object());
+    // One table or a list of them is a choice of two, the table first.
+    let inner = [&about["items"], &about["additionalProperties"], &about["anyOf"][0]];
+    let inner = inner.into_iter().find(|inner| inner.is_object());
     inner.map_or(about, |inner| table(schema, inner))
 }
 

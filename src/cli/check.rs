@@ -131,7 +131,7 @@ fn terms(route: &Route) -> Vec<String> {
         Some(Origins::Any) => "any Origin".to_owned(),
         Some(Origins::List { patterns, .. }) => format!("{} origins", patterns.len()),
     });
-    if let Some(handshakes) = &route.handshakes {
+    for handshakes in &route.handshakes {
         let dry = if handshakes.dry_run { ", dry run" } else { "" };
         terms.push(format!("handshakes limited by zone `{}`{dry}", handshakes.zone.name()));
     }

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{CertificateSubject, ClientCertificate};
-use super::value::{self, OneOrMany, Origins, Rate, Size, TokenFrom};
+use super::limits::{Bytes, Connections, Fragments, Handshakes, Limits, Messages};
+use super::value::{self, OneOrMany, Origins, Size, TokenFrom};
 use super::{Require, five_seconds, ten_seconds, yes};
 
 /// `[[route]]`
@@ -86,10 +87,21 @@ pub struct Route {
     /// or `close`, a 101 and a Close with the reason's code and label, which it does.
     #[serde(default)]
     pub deny: DenyBy,
-    /// The rate of handshakes by client address, as nginx's `limit_req`.
-    pub handshakes: Option<Handshakes>,
-    /// The rate of messages from a client, on each connection.
-    pub messages: Option<Messages>,
+    /// The rates of handshakes, as nginx's `limit_req`: a table, or a list of tables.
+    #[serde(default)]
+    pub handshakes: Limits<Handshakes>,
+    /// The rates of messages, likewise.
+    #[serde(default)]
+    pub messages: Limits<Messages>,
+    /// The rates of bytes, likewise.
+    #[serde(default)]
+    pub bytes: Limits<Bytes>,
+    /// The rates of pings and pongs, likewise.
+    #[serde(default)]
+    pub control: Limits<Messages>,
+    /// How many frames a message may have.
+    #[serde(default)]
+    pub fragments: Fragments,
     /// How many sessions there may be at once.
     pub connections: Option<Connections>,
     /// The largest message from a client, over all its frames, as it stands on the wire.
@@ -135,59 +147,6 @@ pub enum DenyBy {
     Close,
 }
 
-/// `handshakes = { .. }` of a route: a rate of its own, or a shared zone.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Handshakes {
-    /// A rate for this route alone.
-    pub rate: Option<Rate>,
-    /// A `[zone.NAME]`, shared with other routes.
-    pub zone: Option<String>,
-    /// How many handshakes beyond the rate are let in.
-    #[serde(default)]
-    pub burst: u32,
-    /// How many of the burst are let in at once; those beyond wait for their turn.
-    #[serde(default)]
-    pub delay: u32,
-    /// The whole burst is let in at once; nobody waits.
-    #[serde(default)]
-    pub nodelay: bool,
-    /// Counted, never refused.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// The status of a refusal.
-    #[serde(default = "too_many_requests", deserialize_with = "value::refusal_status")]
-    #[schemars(range(min = 400, max = 599))]
-    pub status: u16,
-}
-
-/// `messages = { .. }` of a route.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Messages {
-    /// The rate on one connection.
-    pub rate: Rate,
-    /// How many messages beyond the rate are let through at once.
-    #[serde(default)]
-    pub burst: u32,
-    /// What happens to a message beyond the burst.
-    #[serde(default)]
-    pub on_excess: OnExcess,
-}
-
-/// What happens to a message beyond the burst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnExcess {
-    /// The session ends with 4029.
-    #[default]
-    Close,
-    /// The socket is not read until the rate allows it.
-    Delay,
-    /// The message is dropped, whole.
-    Drop,
-}
-
 /// What the end of the token does to its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -213,28 +172,6 @@ pub struct ExpiryNotice {
     pub text: String,
 }
 
-/// `connections = { .. }` of a route.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Connections {
-    /// Sessions at once on this route.
-    #[serde(default, deserialize_with = "value::positive_option")]
-    #[schemars(range(min = 1))]
-    pub total: Option<usize>,
-    /// Sessions at once from one address (IPv6: one /64).
-    #[serde(default, deserialize_with = "value::positive_option")]
-    #[schemars(range(min = 1))]
-    pub per_ip: Option<usize>,
-    /// Sessions at once of one subject.
-    #[serde(default, deserialize_with = "value::positive_option")]
-    #[schemars(range(min = 1))]
-    pub per_subject: Option<usize>,
-    /// The share of `total` at which one warning is logged; above 0, at most 1.
-    #[serde(default = "nine_tenths", deserialize_with = "value::share")]
-    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
-    pub warn_at: f64,
-}
-
 fn twenty_seconds() -> Duration {
     Duration::from_secs(20)
 }
@@ -245,14 +182,6 @@ fn ten_minutes() -> Duration {
 
 fn one_mib() -> Size {
     Size(1024 * 1024)
-}
-
-fn too_many_requests() -> u16 {
-    429
-}
-
-fn nine_tenths() -> f64 {
-    0.9
 }
 
 fn slash() -> String {

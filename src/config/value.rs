@@ -4,6 +4,7 @@
 
 mod address;
 mod bounded;
+mod key_part;
 mod number;
 mod redis_url;
 mod source;
@@ -20,7 +21,10 @@ use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
-pub use bounded::{header_size, notice_text, positive, positive_option, refusal_status, share, token_status};
+pub use bounded::{
+    fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+};
+pub use key_part::KeyPart;
 pub use number::{Rate, Size};
 pub use redis_url::{RedisUrl, RedisUrls};
 pub use source::{KeySet, Secret, Source};

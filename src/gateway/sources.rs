@@ -36,6 +36,7 @@ pub(super) fn of(
         move || keysets.fill(&clock)
     };
     Sources {
+        limits: policy.limits.clone(),
         key_sets: Box::new(key_sets),
         zones: Box::new(zones(policy.clone())),
         caps: Box::new(caps(policy.clone())),

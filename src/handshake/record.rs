@@ -67,9 +67,7 @@ impl Attempt {
     pub fn decided(&mut self, decision: &Decision) {
         self.route.clone_from(&decision.route);
         self.subject.clone_from(&decision.subject);
-        if let Some(route) = decision.route.as_ref().filter(|_| decision.dry_run_refusal) {
-            self.shared.books.metrics.dry_run(route.index);
-        }
+        self.shared.books.exceeded(&decision.exceeded);
     }
 
     /// The route, once there is one.

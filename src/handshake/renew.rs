@@ -88,11 +88,9 @@ async fn renew(
         return Err(draining());
     }
     renew::check_form(&parts.method, parts.version, &parts.headers)?;
-    let mut dry_run = false;
-    let wait_ms = shared.policy.admit_renewal(route, ask, shared.books.clock.now(), &mut dry_run);
-    if dry_run {
-        shared.books.metrics.dry_run(route.index);
-    }
+    let mut exceeded = Vec::new();
+    let wait_ms = shared.policy.admit_renewal(route, ask, shared.books.clock.now(), &mut exceeded);
+    shared.books.exceeded(&exceeded);
     let wait_ms = wait_ms?;
     let body = read(handshake, route, parts, body).await?;
     let judge = || shared.policy.renew(route, ask, &body, shared.books.clock.now());

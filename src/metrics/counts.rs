@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::redis::RedisCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
+use crate::policy::limit::{Action, LimitInfo};
 
 /// The label of a handshake that ended before its route was known.
 pub(super) const NO_ROUTE: &str = "none";
@@ -21,6 +22,9 @@ const HANDSHAKE_SECONDS: [f64; 14] =
 /// Seconds, from one to a week: sockets live long.
 const SESSION_SECONDS: [f64; 12] =
     [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0, 345_600.0, 604_800.0];
+
+/// Milliseconds between two lines about one limit.
+const SAID_AGAIN_AFTER: u64 = 1000;
 
 const SESSION_MESSAGES: [f64; 8] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
@@ -71,7 +75,6 @@ pub(super) struct RouteCounts {
     pub(super) ended: [Tally; Side::ALL.len()],
     pub(super) session_seconds: Histogram,
     pub(super) session_messages: [Histogram; Direction::ALL.len()],
-    pub(super) dry_run: Shared,
     pub(super) expired: Shared,
     pub(super) renewals: Tally,
 }
@@ -85,7 +88,6 @@ impl RouteCounts {
             ended: array::from_fn(|_| Tally::new()),
             session_seconds: Histogram::new(SESSION_SECONDS),
             session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES)),
-            dry_run: Shared::default(),
             expired: Shared::default(),
             renewals: Tally::new(),
         }
@@ -99,6 +101,37 @@ pub(super) struct ListenerCounts {
     pub(super) accepted: Shared,
     pub(super) errors: Shared,
     pub(super) shed: Shared,
+}
+
+/// What exceeded one limit of one route.
+#[derive(Debug)]
+pub struct LimitCounts {
+    /// Which.
+    pub info: LimitInfo,
+    by_action: [Shared; Action::ALL.len()],
+    /// Milliseconds of the monotonic clock from which on it may be said again.
+    said: AtomicU64,
+}
+
+impl LimitCounts {
+    fn new(info: &LimitInfo) -> Self {
+        Self { info: info.clone(), by_action: Default::default(), said: AtomicU64::new(0) }
+    }
+
+    pub(super) fn add(&self, action: Action, count: u64) {
+        self.by_action[action.index()].0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn of(&self, action: Action) -> u64 {
+        self.by_action[action.index()].get()
+    }
+
+    /// Whether the log may name it now: true once a second, to one of those who ask.
+    #[must_use]
+    pub fn may_be_said(&self, now_ms: u64) -> bool {
+        let next = |said: u64| (now_ms >= said).then_some(now_ms + SAID_AGAIN_AFTER);
+        self.said.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
 }
 
 /// How full a zone is.
@@ -150,6 +183,8 @@ pub struct KeySetFill {
 
 /// What is not counted here but asked for at each scrape. Called on the admin's thread; it may take a lock, not wait.
 pub struct Sources {
+    /// Every limit, by [`crate::policy::limit::LimitId`].
+    pub limits: Arc<[LimitInfo]>,
     /// Every zone.
     pub zones: Box<dyn Fn() -> Vec<ZoneFill> + Send + Sync>,
     /// The cap over all routes, and each route's.
@@ -167,9 +202,10 @@ pub struct Sources {
 }
 
 impl Default for Sources {
-    /// No zones, no caps, no key sets, nothing under way, nothing dropped.
+    /// No limits, no zones, no caps, no key sets, nothing under way, nothing dropped.
     fn default() -> Self {
         Self {
+            limits: Arc::default(),
             zones: Box::new(Vec::new),
             caps: Box::new(Vec::new),
             key_sets: Box::new(Vec::new),
@@ -194,6 +230,7 @@ pub(super) struct Counts {
     pub(super) listeners: Vec<ListenerCounts>,
     /// By worker, then by route.
     pub(super) traffic: Vec<Vec<Arc<Traffic>>>,
+    pub(super) limits: Vec<LimitCounts>,
     pub(super) cap_warnings: Shared,
     pub(super) revocation_file_errors: Shared,
     pub(super) sources: Sources,
@@ -217,6 +254,7 @@ impl Counts {
                 .map(|name| ListenerCounts { name: name.clone(), ..Default::default() })
                 .collect(),
             traffic: (0..workers).map(|_| of_worker()).collect(),
+            limits: sources.limits.iter().map(LimitCounts::new).collect(),
             cap_warnings: Shared::default(),
             revocation_file_errors: Shared::default(),
             sources,

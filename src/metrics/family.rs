@@ -115,8 +115,8 @@ families! {
         "Messages of clients that waited for their turn";
     DROPPED Counter "wsgate_messages_dropped_total" ["route"]
         "Messages of clients that were dropped";
-    DRY_RUN Counter "wsgate_limit_dry_run_total" ["route", "limit"]
-        "Handshakes that a limit would have refused if it were not in dry run";
+    EXCEEDED Counter "wsgate_limit_exceeded_total" ["route", "limit", "zone", "direction", "action", "dry_run"]
+        "What exceeded a limit, by what became of it, or with dry_run = true would have; zone is left out of a rate or cap of the route's own, direction of what is no traffic";
     ZONE_ENTRIES Gauge "wsgate_zone_entries" ["zone"]
         "Keys that the zone remembers";
     ZONE_CAPACITY Gauge "wsgate_zone_capacity" ["zone"]

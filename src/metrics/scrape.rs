@@ -10,7 +10,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::counts::{Counts, NO_ROUTE, RouteCounts};
+use super::counts::{Counts, LimitCounts, NO_ROUTE, RouteCounts};
 use super::family::{self, Family};
 use super::process;
 use super::traffic::Traffic;
@@ -157,7 +157,7 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 }
 
 fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    by_route(counts, to, &family::DRY_RUN, |out, route| out.counter([&route.name, "handshakes"], route.dry_run.get()))?;
+    family(to, &family::EXCEEDED, |out| counts.limits.iter().try_for_each(|limit| exceeded(limit, out)))?;
     let zones = (counts.sources.zones)();
     family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
     family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;
@@ -168,6 +168,17 @@ fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         caps.iter().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(cap.labels(), limit)))
     })?;
     family(to, &family::CAP_WARNINGS, |out| out.counter([], counts.cap_warnings.get()))
+}
+
+fn exceeded(limit: &LimitCounts, out: &mut Samples<'_>) -> fmt::Result {
+    let info = &limit.info;
+    let direction = info.direction.map_or("", Direction::label);
+    let dry_run = if info.dry_run { "true" } else { "false" };
+    for action in info.actions {
+        let labels = [&*info.route, info.what.label(), &*info.zone, direction, action.label(), dry_run];
+        out.counter(labels, limit.of(*action))?;
+    }
+    Ok(())
 }
 
 fn key_sets(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

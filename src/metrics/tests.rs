@@ -3,11 +3,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::family::{self, Kind};
 use super::*;
 use crate::deny::Direction;
+use crate::policy::limit::{Action, LimitId, LimitInfo, What};
 
 const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
 
 fn metrics() -> Metrics {
+    let limit = LimitInfo {
+        route: "a\"b".into(),
+        what: What::Handshakes,
+        zone: "logins".into(),
+        direction: None,
+        dry_run: true,
+        actions: &[Action::Refuse, Action::Delay],
+    };
     let sources = Sources {
+        limits: [limit].into(),
         zones: Box::new(|| vec![ZoneFill { zone: "per_ip".into(), entries: 3, capacity: 65_536, full: 2 }]),
         caps: Box::new(|| {
             vec![
@@ -81,7 +91,9 @@ fn every_sample_has_its_familys_labels() {
             .filter_map(|pair| Some(pair.split_once("=\"")?.0))
             .filter(|key| *key != "le")
             .collect();
-        assert!(family.labels.starts_with(&keys) && keys.len() + 1 >= family.labels.len(), "{name} {keys:?}");
+        // In the family's order; an empty value is left out.
+        let known: Vec<&str> = family.labels.iter().copied().filter(|label| keys.contains(label)).collect();
+        assert!(known == keys && keys.len() + 2 >= family.labels.len(), "{name} {keys:?}");
     }
 }
 
@@ -224,7 +236,7 @@ fn the_end_of_a_session_fills_its_histograms() {
 #[test]
 fn sources_are_read_at_the_scrape() {
     let metrics = metrics();
-    metrics.dry_run(1);
+    let _ = metrics.exceeded(Exceeded { limit: LimitId(0), action: Action::Refuse }, 2);
     metrics.cap_warned();
     let samples = samples(&metrics);
     for (name, value) in [
@@ -239,7 +251,14 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_access_log_dropped_total", 5.0),
         ("wsgate_revocations", 8.0),
         ("wsgate_revocations_capacity", 9.0),
-        (r#"wsgate_limit_dry_run_total{route="a\"b",limit="handshakes"}"#, 1.0),
+        (
+            r#"wsgate_limit_exceeded_total{route="a\"b",limit="handshakes",zone="logins",action="refuse",dry_run="true"}"#,
+            2.0,
+        ),
+        (
+            r#"wsgate_limit_exceeded_total{route="a\"b",limit="handshakes",zone="logins",action="delay",dry_run="true"}"#,
+            0.0,
+        ),
         ("wsgate_start_time_seconds", 1_700_000_000.5),
     ] {
         assert_eq!(samples[name], value, "{name}");

@@ -44,14 +44,14 @@ pub struct Bucket {
     last: u64,
 }
 
-/// Charges one hit to a key that may be new, unless the verdict is [`Verdict::Reject`].
+/// Charges one hit of this cost in units to a key that may be new, unless the verdict is [`Verdict::Reject`].
 #[inline]
-pub fn hit(bucket: &mut Option<Bucket>, limit: &Limit, now_ms: u64) -> Verdict {
+pub fn hit(bucket: &mut Option<Bucket>, limit: &Limit, cost: u64, now_ms: u64) -> Verdict {
     let Some(known) = bucket else {
         *bucket = Some(Bucket::new(now_ms));
         return Verdict::Pass;
     };
-    known.hit(limit, now_ms)
+    known.hit(limit, cost, now_ms)
 }
 
 impl Bucket {
@@ -63,19 +63,20 @@ impl Bucket {
 
     /// Charges one hit, unless the verdict is [`Verdict::Reject`]: a refusal costs nothing.
     #[inline]
-    pub fn hit(&mut self, limit: &Limit, now_ms: u64) -> Verdict {
-        let (verdict, charged) = self.judge(limit, now_ms);
+    pub fn hit(&mut self, limit: &Limit, cost: u64, now_ms: u64) -> Verdict {
+        let (verdict, charged) = self.judge(limit, cost, now_ms);
         *self = charged;
         verdict
     }
 
-    /// What one hit would get, and the bucket as it would be afterwards; unchanged by a rejection.
+    /// What one hit would get, and the bucket as it would be afterwards; unchanged by a rejection. nginx knows one cost,
+    /// [`Rate::ONE`]; a hit of another is as free when the account is empty, and as much as it costs otherwise.
     #[inline]
-    pub fn judge(self, limit: &Limit, now_ms: u64) -> (Verdict, Bucket) {
+    pub fn judge(self, limit: &Limit, cost: u64, now_ms: u64) -> (Verdict, Bucket) {
         let ms = elapsed(self.last, now_ms);
-        let excess = self.excess_after(limit.rate, ms);
+        let excess = self.excess_after(limit.rate, cost, ms);
         if excess > limit.burst {
-            let retry_ms = self.ms_until_let_in(limit.rate, limit.burst).saturating_sub(ms);
+            let retry_ms = self.ms_until_let_in(limit.rate, limit.burst, cost).saturating_sub(ms);
             return (Verdict::Reject { retry_ms }, self);
         }
         // Without elapsed time `last` stays, so that a hit from behind makes no millisecond count twice.
@@ -85,22 +86,22 @@ impl Bucket {
         (verdict, Bucket { excess, last })
     }
 
-    /// Whether nothing is owed any more, so that forgetting the bucket changes no later verdict.
+    /// Whether so little is owed that forgetting the bucket changes no later verdict on hits of at most this cost.
     #[must_use]
-    pub fn is_drained(&self, rate: Rate, now_ms: u64) -> bool {
-        self.excess_after(rate, elapsed(self.last, now_ms)) == 0
+    pub fn is_drained(&self, rate: Rate, cost: u64, now_ms: u64) -> bool {
+        self.excess_after(rate, cost, elapsed(self.last, now_ms)) == 0
     }
 
     /// The excess of a hit `ms` after `last`. Saturates only after 2^64 units, which is 10^16 hits.
     #[inline]
-    fn excess_after(self, rate: Rate, ms: u64) -> u64 {
-        self.excess.saturating_add(Rate::ONE).saturating_sub(drained(rate, ms))
+    fn excess_after(self, rate: Rate, cost: u64, ms: u64) -> u64 {
+        self.excess.saturating_add(cost).saturating_sub(drained(rate, ms))
     }
 
     /// The least number of milliseconds after `last` at which a hit is within the burst; with a burst of 0, at which
     /// the bucket is drained.
-    pub(super) fn ms_until_let_in(self, rate: Rate, burst: u64) -> u64 {
-        let due = self.excess.saturating_add(Rate::ONE).saturating_sub(burst);
+    pub(super) fn ms_until_let_in(self, rate: Rate, burst: u64, cost: u64) -> u64 {
+        let due = self.excess.saturating_add(cost).saturating_sub(burst);
         let floor = scale(due, rate.period_ms, rate.units);
         floor.saturating_add(u64::from(drained(rate, floor) < due))
     }

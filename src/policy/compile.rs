@@ -20,6 +20,7 @@ use super::Policy;
 use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::limit::{LimitId, LimitInfo};
 use super::revocation::Revocations;
 use super::tell::Telling;
 use super::token::Verifier;
@@ -27,6 +28,7 @@ use super::zone::Zone;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::material::Material;
+use limits::OfZone;
 
 /// A policy, and what an operator should know of it although it is no error.
 #[derive(Debug)]
@@ -41,7 +43,9 @@ pub struct Compiled {
 struct Named {
     /// With the status of a refusal.
     verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
-    zones: BTreeMap<String, Arc<Zone>>,
+    zones: BTreeMap<String, OfZone>,
+    /// For the keys of zones and caps.
+    hasher: KeyHasher,
     assertions: BTreeMap<String, Arc<Assertion>>,
     /// Every header in which a route tells who asks.
     ours: Arc<[HeaderName]>,
@@ -58,9 +62,16 @@ struct Named {
 struct Findings {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    limits: Vec<LimitInfo>,
 }
 
 impl Findings {
+    /// Gives a limit its place among all.
+    fn limit(&mut self, info: LimitInfo) -> LimitId {
+        self.limits.push(info);
+        LimitId(self.limits.len() - 1)
+    }
+
     fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>, help: &str) {
         let problem = Problem::new(path, message);
         self.problems.push(if help.is_empty() { problem } else { problem.help(help) });
@@ -85,9 +96,11 @@ impl Policy {
         let mut found = Findings::default();
         sections::check_server(&config.server, &mut found);
         sections::check_addresses(config, &mut found);
+        let hasher = KeyHasher::default();
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
-            zones: sections::zones(config, &mut found),
+            zones: limits::zones(config, &hasher, &mut found),
+            hasher,
             assertions: upward::assertions(config, material, &mut found),
             ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
@@ -104,8 +117,8 @@ impl Policy {
             return Err(found.problems);
         }
         ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
-        let own_zones = routes.iter().filter_map(|route| route.handshakes.as_ref()).map(|h| h.zone.clone());
-        let mut zones: Vec<Arc<Zone>> = named.zones.into_values().collect();
+        let own_zones = routes.iter().flat_map(|route| &route.handshakes).map(|limit| limit.zone.clone());
+        let mut zones: Vec<Arc<Zone>> = named.zones.into_values().filter_map(|named| named.zone).collect();
         for zone in own_zones {
             if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {
                 zones.push(zone);
@@ -119,11 +132,12 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            limits: found.limits.into(),
             key_sets,
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
-            keys: KeyHasher::default(),
+            keys: named.hasher,
             remote,
         };
         Ok(Compiled { policy, warnings: found.warnings })

@@ -3,6 +3,7 @@
 //! A key has 128 bits whatever it stands for, so that a long one costs no more memory than a short one and none is
 //! skipped for its length.
 
+pub mod rule;
 mod shared;
 
 use std::hash::{BuildHasher, RandomState};

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::identity::{self, Identity};
 use super::key::Key;
+use super::limit::Exceeded;
 use super::request::Opening;
-use super::route::{Captures, Route};
-use super::{Ask, Denial, Policy, check_origin, token};
+use super::route::{Captures, Route, Stage};
+use super::{Ask, Denial, Policy, charge, check_origin, facts, token};
 use crate::config::value::TokenFrom;
 use crate::deny::Deny;
 use crate::now::Now;
@@ -75,9 +76,15 @@ impl Policy {
     ///
     /// # Errors
     /// `origin_missing`, `origin_forbidden` or `handshake_rate`.
-    pub fn admit_renewal(&self, route: &Route, ask: &Ask<'_>, now: Now, dry_run: &mut bool) -> Result<u64, Denial> {
+    pub fn admit_renewal(
+        &self,
+        route: &Route,
+        ask: &Ask<'_>,
+        now: Now,
+        exceeded: &mut Vec<Exceeded>,
+    ) -> Result<u64, Denial> {
         check_origin(route, ask.headers)?;
-        self.check_rate(route, ask.client, now, dry_run)
+        charge(route, Stage::Address, &facts(route, ask, None), &Captures::default(), now, exceeded)
     }
 
     /// Whether a page may ask what it may send.

@@ -11,6 +11,9 @@ use super::bucket::Limit;
 use super::cap::{Cap, KeyedCap};
 use super::certificate;
 use super::expiry::Expiry;
+use super::flow::Flow;
+use super::key::rule::KeyRule;
+use super::limit::LimitId;
 use super::origin::Origins;
 use super::renew::Renew;
 use super::require::Require;
@@ -19,7 +22,7 @@ use super::token::Verifier;
 use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
-use crate::config::{DenyBy, OnExcess};
+use crate::config::{DenyBy, OnExcess, Store};
 
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
@@ -55,8 +58,10 @@ pub struct Route {
     pub origins: Option<Origins>,
     /// How a refusal is told.
     pub deny: DenyBy,
-    /// The rate of handshakes.
-    pub handshakes: Option<HandshakeLimit>,
+    /// The rates of handshakes, in the order of the file.
+    pub handshakes: Vec<HandshakeLimit>,
+    /// What may flow on its sessions.
+    pub flow: Flow,
     /// How many sessions there may be at once.
     pub caps: Caps,
     /// What a session keeps to.
@@ -86,11 +91,21 @@ pub struct TokenRule {
     pub status: u16,
 }
 
-/// A rate of handshakes by client address.
+/// A rate of handshakes.
 #[derive(Debug)]
 pub struct HandshakeLimit {
+    /// Its name in metrics and logs.
+    pub id: LimitId,
     /// Where the buckets are.
     pub zone: Arc<Zone>,
+    /// Whose bucket it is.
+    pub key: Arc<KeyRule>,
+    /// Whether other gateways draw on it too.
+    pub store: Store,
+    /// When it is looked at.
+    pub stage: Stage,
+    /// Whom it is for; whoever it is not for is not counted.
+    pub when: Require,
     /// Units beyond the rate that are let in.
     pub burst: u64,
     /// Units of the burst that do not wait; `u64::MAX`: all (`nodelay`).
@@ -99,6 +114,15 @@ pub struct HandshakeLimit {
     pub dry_run: bool,
     /// The status of a refusal.
     pub status: u16,
+}
+
+/// When a limit of handshakes is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the token: a flood of forged ones must not buy signature checks.
+    Address,
+    /// After it: by what only a good token says.
+    Identity,
 }
 
 /// The caps of a route.

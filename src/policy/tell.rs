@@ -50,7 +50,7 @@ impl Telling {
     pub fn admit(&self, client: IpAddr, now_ms: u64) -> bool {
         let hit = |zone, key, (_, burst): (u64, u64)| {
             let burst = burst * Rate::ONE;
-            Hit { zone, key, burst, delay: u64::MAX, dry_run: false }
+            Hit { zone, key, burst, delay: u64::MAX, cost: Rate::ONE, dry_run: false }
         };
         let everybody = Key::of_ip(Ipv4Addr::UNSPECIFIED.into());
         let hits = [hit(&self.by_address, Key::of_ip(client), BY_ADDRESS), hit(&self.over_all, everybody, OVER_ALL)];

@@ -54,6 +54,8 @@ pub struct Hit<'a> {
     pub burst: u64,
     /// As [`Limit::delay`].
     pub delay: u64,
+    /// Units that it costs.
+    pub cost: u64,
     /// It is judged and counted, and never refuses nor waits.
     pub dry_run: bool,
 }
@@ -66,6 +68,8 @@ pub struct Outcome {
     pub answer: Result<u64, Refusal>,
     /// What limits in dry run would have done, as far as they were looked at.
     pub dry_runs: Vec<DryRun>,
+    /// Which limits make it wait, by their places among the hits.
+    pub delayed: Vec<usize>,
 }
 
 /// The first limit that does not let a handshake in.
@@ -119,6 +123,12 @@ impl Zone {
         &self.name
     }
 
+    /// What drains.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Buckets held now, drained ones among them.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,18 +166,21 @@ impl Zone {
 pub fn admit(hits: &[Hit<'_>], now_ms: u64) -> Outcome {
     let mut shards = Locked::of(hits);
     let mut longest = 0;
-    let mut dry_runs = Vec::new();
+    let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
     for (index, hit) in hits.iter().enumerate() {
         match shards.judge(index, hit, now_ms) {
-            Ok(wait_ms) if !hit.dry_run => longest = longest.max(wait_ms),
             Ok(0) => {}
+            Ok(wait_ms) if !hit.dry_run => {
+                longest = longest.max(wait_ms);
+                delayed.push(index);
+            }
             Ok(wait_ms) => dry_runs.push(DryRun::Delayed { index, wait_ms }),
             Err(refusal) if hit.dry_run => dry_runs.push(DryRun::Refused(refusal)),
-            Err(refusal) => return Outcome { answer: Err(refusal), dry_runs },
+            Err(refusal) => return Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() },
         }
     }
     shards.charge();
-    Outcome { answer: Ok(longest), dry_runs }
+    Outcome { answer: Ok(longest), dry_runs, delayed }
 }
 
 /// All shards that one handshake needs, held at once, and what it will be charged.
@@ -204,12 +217,12 @@ impl<'a> Locked<'a> {
         };
         let rate = hit.zone.rate;
         let (verdict, bucket) = match known {
-            Some(known) => known.judge(&Limit { rate, burst: hit.burst, delay: hit.delay }, now_ms),
+            Some(known) => known.judge(&Limit { rate, burst: hit.burst, delay: hit.delay }, hit.cost, now_ms),
             None if self.has_room(shard, capacity, rate, now_ms) => (Verdict::Pass, Bucket::new(now_ms)),
             None => {
                 hit.zone.table.full.fetch_add(1, Ordering::Relaxed);
                 // Nobody knows which key will go first; one hit's worth of time is the least that any takes.
-                let retry_ms = Bucket::new(now_ms).ms_until_let_in(rate, 0);
+                let retry_ms = Bucket::new(now_ms).ms_until_let_in(rate, 0, Rate::ONE);
                 return Err(Refusal { index, retry_ms, zone_full: true });
             }
         };
@@ -231,7 +244,7 @@ impl<'a> Locked<'a> {
         let look = if buckets.len() < capacity { LOOK } else { LOOK_WHEN_FULL };
         for _ in 0..look.min(buckets.len()) {
             let Some(mut oldest) = buckets.front_entry() else { break };
-            if oldest.get().is_drained(rate, now_ms) {
+            if oldest.get().is_drained(rate, Rate::ONE, now_ms) {
                 oldest.remove();
             } else {
                 // Out of the way: a few that owe for hours must not hide the drained ones behind them.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::frame::{self, Control, Frames, Seen, Violation};
 use crate::config::OnExcess;
+use crate::config::value::Rate;
 use crate::deny::{Deny, Direction};
 use crate::policy::bucket::{self, Bucket, Verdict};
 use crate::policy::route::MessageLimit;
@@ -179,7 +180,7 @@ impl Judge {
             tally.messages += 1;
             return Admit::Pass;
         }
-        match (bucket::hit(&mut self.bucket, limit, now), on_excess) {
+        match (bucket::hit(&mut self.bucket, limit, Rate::ONE, now), on_excess) {
             (Verdict::Pass, _) => {
                 tally.messages += 1;
                 Admit::Pass

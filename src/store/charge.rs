@@ -36,7 +36,7 @@ impl Redis {
     /// There is no answer; it may have been charged all the same.
     pub async fn charge(&self, hits: &[RemoteHit<'_>]) -> Result<Outcome, Unavailable> {
         if hits.is_empty() {
-            return Ok(Outcome { answer: Ok(0), dry_runs: Vec::new() });
+            return Ok(Outcome { answer: Ok(0), dry_runs: Vec::new(), delayed: Vec::new() });
         }
         let mut call = script::CHARGE.prepare_invoke();
         self.write(&mut call, hits);
@@ -58,19 +58,23 @@ impl Redis {
 /// The script's answer about so many hits.
 pub(super) fn read(answer: &[u64], hits: usize) -> Option<Outcome> {
     let index = |from_one: u64| usize::try_from(from_one).ok()?.checked_sub(1).filter(|index| *index < hits);
-    let (head, dry) = answer.split_at_checked(2)?;
-    let mut dry_runs = Vec::new();
-    for told in dry.chunks(3) {
-        let &[from_one, refused, ms] = told else { return None };
+    let (head, told) = answer.split_at_checked(2)?;
+    let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
+    for told in told.chunks(3) {
+        let &[from_one, what, ms] = told else { return None };
         let index = index(from_one)?;
-        dry_runs.push(match refused {
-            0 => DryRun::Delayed { index, wait_ms: ms },
-            _ => DryRun::Refused(Refusal { index, retry_ms: ms, zone_full: false }),
-        });
+        match what {
+            0 => dry_runs.push(DryRun::Delayed { index, wait_ms: ms }),
+            1 => dry_runs.push(DryRun::Refused(Refusal { index, retry_ms: ms, zone_full: false })),
+            2 => delayed.push(index),
+            _ => return None,
+        }
     }
-    let answer = match head[0] {
-        0 => Ok(head[1]),
-        from_one => Err(Refusal { index: index(from_one)?, retry_ms: head[1], zone_full: false }),
-    };
-    Some(Outcome { answer, dry_runs })
+    match head[0] {
+        0 => Some(Outcome { answer: Ok(head[1]), dry_runs, delayed }),
+        from_one => {
+            let refusal = Refusal { index: index(from_one)?, retry_ms: head[1], zone_full: false };
+            Some(Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() })
+        }
+    }
 }

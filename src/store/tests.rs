@@ -175,7 +175,7 @@ fn both<'a>(zones: &'a [Zone; 2], limits: &[(Rate, u64, u64); 2], asked: &Asked)
     let one = |&(zone, key, dry_run): &(u8, u8, bool)| {
         let ((rate, burst, delay), zone) = (limits[usize::from(zone)], &zones[usize::from(zone)]);
         let key = Key::shared(&[key]);
-        let local = Hit { zone, key, burst, delay, dry_run };
+        let local = Hit { zone, key, burst, delay, cost: Rate::ONE, dry_run };
         (local, RemoteHit { zone: zone.name(), key, rate, burst, delay, cost: Rate::ONE, dry_run })
     };
     asked.iter().map(one).unzip()
@@ -218,13 +218,13 @@ fn a_lease_is_as_many_hits_at_one_instant() {
         let (mut bucket, mut now) = (None::<Bucket>, EPOCH);
         for (step, want) in leases {
             now = moved(now, step);
-            let mut hit = || bucket::hit(&mut bucket, &limit, now) == Verdict::Pass;
+            let mut hit = || bucket::hit(&mut bucket, &limit, Rate::ONE, now) == Verdict::Pass;
             let hits = (0..want).take_while(|_| hit()).count() as u64;
             let (units, retry_ms) = told.lease(&budget, want * 1000, 0, now);
             prop_assert_eq!(units, hits * 1000);
             // When it says that there is room for one more, there is, and not before.
             let next = match bucket {
-                Some(bucket) if hits < want => match bucket.judge(&limit, now).0 {
+                Some(bucket) if hits < want => match bucket.judge(&limit, Rate::ONE, now).0 {
                     Verdict::Reject { retry_ms } => retry_ms.max(1),
                     passes => panic!("{passes:?}"),
                 },
@@ -282,10 +282,13 @@ fn formula(
 
 #[test]
 fn an_answer_that_makes_no_sense_is_none() {
-    assert_eq!(charge::read(&[0, 7], 1), Some(Outcome { answer: Ok(7), dry_runs: Vec::new() }));
+    assert_eq!(charge::read(&[0, 7], 1), Some(Outcome { answer: Ok(7), dry_runs: Vec::new(), delayed: Vec::new() }));
     let delayed = DryRun::Delayed { index: 1, wait_ms: 3 };
-    assert_eq!(charge::read(&[0, 0, 2, 0, 3], 2), Some(Outcome { answer: Ok(0), dry_runs: vec![delayed] }));
-    for answer in [&[][..], &[0], &[2, 1], &[0, 0, 1], &[0, 0, 3, 0, 0]] {
+    assert_eq!(
+        charge::read(&[0, 3, 2, 0, 3, 1, 2, 3], 2),
+        Some(Outcome { answer: Ok(3), dry_runs: vec![delayed], delayed: vec![0] })
+    );
+    for answer in [&[][..], &[0], &[2, 1], &[0, 0, 1], &[0, 0, 3, 0, 0], &[0, 0, 1, 3, 0]] {
         assert_eq!(charge::read(answer, 1), None, "{answer:?}");
     }
 }

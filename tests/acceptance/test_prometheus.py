@@ -1,10 +1,7 @@
 """A real Prometheus scrapes the gateway: its target is up, its queries find the series, and promtool has no complaint."""
 
-import contextlib
 import json
 import pathlib
-import random
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -12,20 +9,12 @@ import urllib.request
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
-from parts.child import Child, PATIENCE, wait_until
+from parts.child import Child, PATIENCE, free_port, wait_until
 from parts.client import open_chat, refusal
 from parts.gateway import Gateway
 
 TOOLS = pathlib.Path(__file__).resolve().parents[2] / ".tools/prometheus/usr/bin"
 PAGE = "https://app.example.com"
-
-
-def free_port():
-    """Prometheus can't say which port it got, so it is given one: free now, and below those that the system hands out."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 class Prometheus(Child):

@@ -92,7 +92,10 @@ async fn dry_run_counts_and_refuses_nobody() {
     let backend = Backend::new().await;
     let mut gate = Gate::new(&backend.url(), "handshakes = { rate = \"1r/m\", dry_run = true }");
     let open = vec![gate.session(&backend).await, gate.session(&backend).await, gate.session(&backend).await];
-    assert_eq!(gate.count("wsgate_limit_dry_run_total{route=\"ws\",limit=\"handshakes\"}"), 2.0);
+    assert_eq!(
+        gate.count("wsgate_limit_exceeded_total{route=\"ws\",limit=\"handshakes\",action=\"refuse\",dry_run=\"true\"}"),
+        2.0
+    );
     leave(&mut gate, open).await;
     gate.finish().await;
 }
@@ -248,7 +251,12 @@ async fn a_delay_in_dry_run_is_no_refusal() {
     let mut open = Vec::new();
     for refusals in [0.0, 0.0, 1.0] {
         open.push(gate.session(&backend).await);
-        assert_eq!(gate.count("wsgate_limit_dry_run_total{route=\"ws\",limit=\"handshakes\"}"), refusals);
+        assert_eq!(
+            gate.count(
+                "wsgate_limit_exceeded_total{route=\"ws\",limit=\"handshakes\",action=\"refuse\",dry_run=\"true\"}"
+            ),
+            refusals
+        );
     }
     leave(&mut gate, open).await;
     gate.finish().await;

@@ -18,6 +18,14 @@ pub fn positive_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     positive(deserializer).map(Some)
 }
 
+/// Reads how many frames a message may have: 1, so none is cut into pieces, to 2^24.
+pub fn fragments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        count @ 1..=0x100_0000 => Ok(count),
+        count => Err(D::Error::custom(format!("{count} is no number of frames\nfrom 1 to 16777216"))),
+    }
+}
+
 /// Reads a share: above 0, at most 1.
 pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let share = f64::deserialize(deserializer)?;

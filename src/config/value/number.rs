@@ -70,6 +70,9 @@ impl Rate {
 
     /// The fastest rate that can be typed, in requests or messages: keeps `units * time` far from overflow.
     const FASTEST: u64 = 1_000_000_000;
+
+    /// The same of bytes, which are typed with k, m or g.
+    const FASTEST_BYTES: u64 = 1 << 40;
 }
 
 impl FromStr for Rate {
@@ -79,7 +82,7 @@ impl FromStr for Rate {
         let wrong = || {
             format!(
                 "`{text}` is no rate\na whole number above 0 and a unit, \
-                 as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\""
+                 as \"10r/s\", \"30r/m\", \"20/s\", \"10/minute\" or \"100/hour\"; of bytes \"64k/s\" or \"1m/s\""
             )
         };
         let (count, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -87,11 +90,20 @@ impl FromStr for Rate {
             None => (text, "r/s"),
         };
         let count: u64 = count.parse().ok().filter(|n| (1..=Self::FASTEST).contains(n)).ok_or_else(wrong)?;
+        let (scale, unit): (u64, &str) = match unit.split_at_checked(1) {
+            // A letter in front of the slash is a size's: `1m/s`, where `1/m` is one a minute.
+            Some(("k" | "K", per)) => (1 << 10, per),
+            Some(("m" | "M", per)) => (1 << 20, per),
+            Some(("g" | "G", per)) => (1 << 30, per),
+            _ => (1, unit),
+        };
+        let most = if scale == 1 { Self::FASTEST } else { Self::FASTEST_BYTES };
+        let count = count.checked_mul(scale).filter(|count| *count <= most).ok_or_else(wrong)?;
         let units = count * Self::ONE;
         let rate = match unit {
-            "r/s" | "/s" | "/sec" | "/second" => Self { units, period_ms: 1000 },
+            "r/s" | "/s" | "/sec" | "/second" if scale == 1 || unit != "r/s" => Self { units, period_ms: 1000 },
             // nginx: floor(N * 1000 / 60) a second, ngx_http_limit_req_module.c
-            "r/m" => Self { units: units / 60, period_ms: 1000 },
+            "r/m" if scale == 1 => Self { units: units / 60, period_ms: 1000 },
             "/m" | "/min" | "/minute" => Self { units, period_ms: 60_000 },
             "/h" | "/hour" => Self { units, period_ms: 3_600_000 },
             "/d" | "/day" => Self { units, period_ms: 86_400_000 },
@@ -111,9 +123,9 @@ impl Typed for Rate {
 }
 
 typed_value!(Rate, types: ["string", "integer"],
-    pattern: "^[0-9]+(r/s|r/m|/s|/sec|/second|/m|/min|/minute|/h|/hour|/d|/day)?$",
+    pattern: "^([0-9]+(r/s|r/m)?|[0-9]+[kKmMgG]?(/s|/sec|/second|/m|/min|/minute|/h|/hour|/d|/day))$",
     description: "A rate: a whole number above 0 and a unit. nginx's 10r/s and 30r/m, or 20/s, 10/minute, 100/hour, \
-        1000/day. A bare number is a second");
+        1000/day; of bytes 64k/s, 1m/s. A bare number is a second");
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +150,17 @@ mod tests {
         assert_eq!(rate("10/minute"), Some((10_000, 60_000)));
         assert_eq!(rate("1/h"), Some((1000, 3_600_000)));
         assert_eq!(rate("1/day"), Some((1000, 86_400_000)));
+    }
+
+    #[test]
+    fn a_rate_of_bytes_has_a_size_in_front_of_its_period() {
+        assert_eq!(rate("64k/s"), Some((65_536_000, 1000)));
+        assert_eq!(rate("1m/minute"), Some(((1 << 20) * 1000, 60_000)));
+        assert_eq!(rate("2G/h"), Some(((2 << 30) * 1000, 3_600_000)));
+        assert_eq!(rate("1/m"), Some((1000, 60_000)));
+        for text in ["64k", "1m", "64kr/s", "1mr/m", "1kk/s", "2000g/s", "1t/s"] {
+            assert_eq!(rate(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl FromStr for TokenFrom {
 }
 
 /// A token of RFC 9110 s5.6.2, which a cookie's name is (RFC 6265 s4.1.1), and a subprotocol (RFC 6455 s4.1).
-fn is_http_token(name: &str) -> bool {
+pub(super) fn is_http_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 

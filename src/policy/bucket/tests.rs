@@ -21,8 +21,8 @@ fn walk(limit: &Limit, rows: &str) {
     for row in rows.split(';') {
         let words: Vec<&str> = row.split_whitespace().collect();
         let now: u64 = words[0].parse().unwrap();
-        let tried = bucket.map_or(0, |b| b.excess_after(limit.rate, elapsed(b.last, now)));
-        let verdict = hit(&mut bucket, limit, now);
+        let tried = bucket.map_or(0, |b| b.excess_after(limit.rate, Rate::ONE, elapsed(b.last, now)));
+        let verdict = hit(&mut bucket, limit, Rate::ONE, now);
         assert_eq!(matches!(verdict, Verdict::Reject { .. }), words[1] == "R", "at `{row}`: {verdict:?}");
         if let Some(excess) = words.get(2) {
             assert_eq!(tried, excess.parse::<u64>().unwrap(), "at `{row}`");
@@ -39,7 +39,7 @@ fn waits(limit: &Limit, hits: usize) -> Vec<Option<u64>> {
         Verdict::Wait(ms) => Some(ms),
         Verdict::Reject { .. } => None,
     };
-    (0..hits).map(|_| wait(hit(&mut bucket, limit, 0))).collect()
+    (0..hits).map(|_| wait(hit(&mut bucket, limit, Rate::ONE, 0))).collect()
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_clock_that_goes_back_is_clamped_as_nginx_does() {
 fn a_hit_each_millisecond_for_ten_seconds_is_admitted_up_to_the_bound() {
     let limit = limit("10r/s", 20, NODELAY);
     let mut bucket = None;
-    let admitted = (0..10_000).filter(|now| hit(&mut bucket, &limit, *now) == Verdict::Pass).count();
+    let admitted = (0..10_000).filter(|now| hit(&mut bucket, &limit, Rate::ONE, *now) == Verdict::Pass).count();
     assert_eq!(admitted, 120);
 }
 
@@ -94,7 +94,7 @@ fn a_session_that_delays_rejects_nothing_and_keeps_the_rate() {
     let limit = Limit { burst: u64::MAX, delay: 0, ..limit("10/minute", 0, 0) };
     let (mut bucket, mut now) = (None, 0);
     for _ in 0..=600 {
-        match hit(&mut bucket, &limit, now) {
+        match hit(&mut bucket, &limit, Rate::ONE, now) {
             Verdict::Pass => {}
             Verdict::Wait(ms) => now += ms,
             Verdict::Reject { .. } => panic!("nothing is rejected"),
@@ -106,7 +106,10 @@ fn a_session_that_delays_rejects_nothing_and_keeps_the_rate() {
 #[test]
 fn a_bucket_is_drained_when_its_hit_is_paid_and_no_earlier() {
     let rate = "1r/s".parse().unwrap();
-    assert_eq!([0, 999, 1000, 1001].map(|now| Bucket::new(0).is_drained(rate, now)), [false, false, true, true]);
+    assert_eq!(
+        [0, 999, 1000, 1001].map(|now| Bucket::new(0).is_drained(rate, Rate::ONE, now)),
+        [false, false, true, true]
+    );
 }
 
 #[test]
@@ -114,8 +117,11 @@ fn the_largest_burst_at_the_lowest_rate_waits_exactly() {
     let limit = limit("1/day", u64::from(u32::MAX), 0);
     let owing = Bucket { excess: limit.burst - 1000, last: 0 };
     let eleven_million_years = u64::from(u32::MAX) * 86_400_000;
-    assert_eq!(owing.judge(&limit, 0).0, Verdict::Wait(eleven_million_years));
-    assert_eq!(owing.judge(&limit, eleven_million_years / 2).0, Verdict::Wait(eleven_million_years.div_ceil(2)));
+    assert_eq!(owing.judge(&limit, Rate::ONE, 0).0, Verdict::Wait(eleven_million_years));
+    assert_eq!(
+        owing.judge(&limit, Rate::ONE, eleven_million_years / 2).0,
+        Verdict::Wait(eleven_million_years.div_ceil(2))
+    );
 }
 
 #[test]
@@ -192,7 +198,7 @@ proptest! {
     fn every_verdict_is_the_models(limit in any_limit(), times in prop_oneof![jittered(), vec(0..300_000_u64, 1..80)]) {
         let (mut bucket, mut model) = (None, Model::default());
         for now in times {
-            let wait = match hit(&mut bucket, &limit, now) {
+            let wait = match hit(&mut bucket, &limit, Rate::ONE, now) {
                 Verdict::Pass => Some(0),
                 Verdict::Wait(ms) => { prop_assert!(ms > 0); Some(u128::from(ms)) }
                 Verdict::Reject { .. } => None,
@@ -211,14 +217,14 @@ proptest! {
         let limit = Limit { rate: Rate { units, period_ms }, burst, delay };
         let (mut bucket, mut model) = (None, Model::default());
         for now in times {
-            prop_assert_eq!(is_admitted(hit(&mut bucket, &limit, now)), model.hit(&limit, now).is_some());
+            prop_assert_eq!(is_admitted(hit(&mut bucket, &limit, Rate::ONE, now)), model.hit(&limit, now).is_some());
         }
     }
 
     #[test]
     fn no_window_admits_more_than_burst_and_rate_allow(limit in any_limit(), times in onward()) {
         let mut bucket = None;
-        let admitted: Vec<u64> = times.into_iter().filter(|t| is_admitted(hit(&mut bucket, &limit, *t))).collect();
+        let admitted: Vec<u64> = times.into_iter().filter(|t| is_admitted(hit(&mut bucket, &limit, Rate::ONE, *t))).collect();
         for (i, from) in admitted.iter().enumerate() {
             for (count, to) in (1..).zip(&admitted[i..]) {
                 prop_assert!(count <= bound(&limit, to - from), "{} in {} ms", count, to - from);
@@ -230,7 +236,7 @@ proptest! {
     fn time_that_workers_read_differently_is_not_counted_twice(limit in any_limit(), times in jittered()) {
         let window = times.iter().max().unwrap() - times.iter().min().unwrap();
         let mut bucket = None;
-        let admitted = times.iter().filter(|t| is_admitted(hit(&mut bucket, &limit, **t))).count() as u64;
+        let admitted = times.iter().filter(|t| is_admitted(hit(&mut bucket, &limit, Rate::ONE, **t))).count() as u64;
         prop_assert!(admitted <= bound(&limit, window), "{} in {} ms", admitted, window);
     }
 
@@ -241,7 +247,7 @@ proptest! {
         let (mut bucket, mut admitted, mut unused) = (None::<Bucket>, 0, 0);
         for now in &times {
             unused += bucket.map_or(0, |b| (rate_ms * (now - b.last)).saturating_sub(b.excess + Rate::ONE));
-            while is_admitted(hit(&mut bucket, &limit, *now)) {
+            while is_admitted(hit(&mut bucket, &limit, Rate::ONE, *now)) {
                 admitted += 1;
             }
         }
@@ -255,9 +261,9 @@ proptest! {
         let (mut bucket, mut spared) = (None, None);
         for now in times {
             let before = bucket;
-            let verdict = hit(&mut bucket, &limit, now);
+            let verdict = hit(&mut bucket, &limit, Rate::ONE, now);
             if is_admitted(verdict) {
-                prop_assert_eq!(hit(&mut spared, &limit, now), verdict);
+                prop_assert_eq!(hit(&mut spared, &limit, Rate::ONE, now), verdict);
             } else {
                 prop_assert_eq!(bucket, before);
             }
@@ -269,8 +275,8 @@ proptest! {
     fn a_rejected_hit_is_let_in_after_retry_ms_and_no_earlier(limit in any_limit(), times in onward()) {
         let mut bucket = None;
         for now in times {
-            if let Verdict::Reject { retry_ms } = hit(&mut bucket, &limit, now) {
-                let again = |ms| is_admitted(bucket.unwrap().judge(&limit, ms).0);
+            if let Verdict::Reject { retry_ms } = hit(&mut bucket, &limit, Rate::ONE, now) {
+                let again = |ms| is_admitted(bucket.unwrap().judge(&limit, Rate::ONE, ms).0);
                 prop_assert!(retry_ms > 0 && again(now + retry_ms) && !again(now + retry_ms - 1));
             }
         }
@@ -280,15 +286,15 @@ proptest! {
     fn an_idle_bucket_equals_an_absent_one(limit in any_limit(), times in onward(), later in 0..100_000_u64) {
         let mut bucket = None;
         for now in &times {
-            let _ = hit(&mut bucket, &limit, *now);
+            let _ = hit(&mut bucket, &limit, Rate::ONE, *now);
         }
         // (burst + 1) / rate, and a millisecond for what truncation left.
         let idle = (limit.burst + Rate::ONE) * limit.rate.period_ms / limit.rate.units + 1;
         let now = times[times.len() - 1] + idle;
-        prop_assert!(bucket.unwrap().is_drained(limit.rate, now));
+        prop_assert!(bucket.unwrap().is_drained(limit.rate, Rate::ONE, now));
         let mut absent = None;
         for now in [now + later, now + later, now + later + 7] {
-            prop_assert_eq!(hit(&mut bucket, &limit, now), hit(&mut absent, &limit, now));
+            prop_assert_eq!(hit(&mut bucket, &limit, Rate::ONE, now), hit(&mut absent, &limit, Rate::ONE, now));
             prop_assert_eq!(bucket, absent);
         }
     }
@@ -297,13 +303,13 @@ proptest! {
     fn a_bucket_that_is_not_drained_differs_from_an_absent_one(limit in any_limit(), times in onward(), later in 0..9000_u64) {
         let mut bucket = None;
         for now in &times {
-            let _ = hit(&mut bucket, &limit, *now);
+            let _ = hit(&mut bucket, &limit, Rate::ONE, *now);
         }
         let now = times[times.len() - 1] + later;
         let known = bucket.unwrap();
         // Drained: a hit that may exceed nothing is let in, and leaves what a first hit leaves. A rejected one leaves the
         // bucket as it was, which a first hit at this very moment may have made, so the verdict counts too.
-        let after = known.judge(&Limit { burst: 0, delay: 0, ..limit }, now);
-        prop_assert_eq!(known.is_drained(limit.rate, now), after == (Verdict::Pass, Bucket::new(now)));
+        let after = known.judge(&Limit { burst: 0, delay: 0, ..limit }, Rate::ONE, now);
+        prop_assert_eq!(known.is_drained(limit.rate, Rate::ONE, now), after == (Verdict::Pass, Bucket::new(now)));
     }
 }

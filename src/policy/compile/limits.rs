@@ -1,48 +1,69 @@
-//! How much a route takes: handshakes, messages, sessions.
+//! How much a route takes: handshakes, what flows, sessions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, certificates, nearest};
-use crate::config::value::Rate;
-use crate::config::{self, OnExcess};
+use crate::config::limits::{Handshakes, Messages};
+use crate::config::value::{KeyPart, Rate};
+use crate::config::{self, Config, OnExcess, Store};
 use crate::policy::bucket::Limit;
 use crate::policy::cap::{Cap, KeyedCap};
-use crate::policy::route::{Caps, HandshakeLimit, MessageLimit};
+use crate::policy::key::KeyHasher;
+use crate::policy::key::rule::KeyRule;
+use crate::policy::limit::{Action, LimitInfo, What};
+use crate::policy::require::Require;
+use crate::policy::route::{Caps, HandshakeLimit, MessageLimit, Stage};
 use crate::policy::zone::Zone;
 
-/// The rate of handshakes: of a zone, or of a rate of the route's own.
-pub(super) fn handshakes(
-    typed: &config::Route,
-    name: &str,
+/// One route, as its limits need it.
+pub(super) struct OfRoute<'a> {
+    pub(super) typed: &'a config::Route,
+    pub(super) name: &'a Arc<str>,
+    /// Its path in the file.
+    pub(super) at: &'a str,
+    /// The `{name}`s of its path and host.
+    pub(super) captures: &'a [&'a str],
+}
+
+/// Where something is counted.
+pub(super) struct Account {
+    /// The zone's name; empty for a rate of the route's own.
+    pub(super) name: Arc<str>,
+    pub(super) key: Arc<KeyRule>,
+    pub(super) store: Store,
+    /// None for a rate of the route's own, whose holder makes what it needs.
+    pub(super) zone: Option<Arc<Zone>>,
+    pub(super) rate: Rate,
+}
+
+/// The account that `rate` or `zone` names: one of them.
+pub(super) fn account(
+    rate: Option<Rate>,
+    zone: Option<&String>,
+    own_key: KeyPart,
     at: &str,
     named: &Named,
     found: &mut Findings,
-) -> Option<HandshakeLimit> {
-    let typed = typed.handshakes.as_ref()?;
-    let at = format!("{at}.handshakes");
-    if typed.nodelay && typed.delay > 0 {
-        found.wrong(
-            format!("{at}.delay"),
-            "both delay and nodelay are given",
-            "nodelay is a delay without end; keep one",
-        );
-    }
-    let zone = match (&typed.rate, &typed.zone) {
-        (Some(rate), None) => Arc::new(Zone::new(&format!("route {name}"), *rate, DEFAULT_ENTRIES)),
-        (None, Some(zone)) => match named.zones.get(zone) {
-            Some(zone) => zone.clone(),
-            None => {
-                if !named.typed_zones.contains(zone) {
-                    let message = format!("there is no [zone.{zone}]");
-                    found.wrong(format!("{at}.zone"), message, &nearest(zone, named.typed_zones.iter()));
-                }
+) -> Option<Account> {
+    match (rate, zone) {
+        (Some(rate), None) => {
+            let key = Arc::new(KeyRule::new(&[own_key], Store::Local, &named.hasher));
+            Some(Account { name: "".into(), key, store: Store::Local, zone: None, rate })
+        }
+        (None, Some(name)) => {
+            let of_zone = zone_named(name, at, named, found)?;
+            let Some(zone) = &of_zone.zone else {
+                found.wrong(format!("{at}.zone"), format!("[zone.{name}] has no rate"), "give it a `rate`");
                 return None;
-            }
-        },
+            };
+            let (key, store) = (of_zone.key.clone(), of_zone.store);
+            Some(Account { name: name.as_str().into(), key, store, zone: Some(zone.clone()), rate: zone.rate() })
+        }
         (Some(_), Some(_)) => {
             found.wrong(format!("{at}.zone"), "both rate and zone are given", "a zone has its own rate; keep one");
-            return None;
+            None
         }
         (None, None) => {
             found.wrong(
@@ -50,12 +71,112 @@ pub(super) fn handshakes(
                 "neither rate nor zone is given",
                 "as { rate = \"20r/s\", burst = 30 } or { zone = \"NAME\", burst = 30 }",
             );
-            return None;
+            None
         }
-    };
-    let burst = u64::from(typed.burst) * Rate::ONE;
-    let delay = if typed.nodelay { u64::MAX } else { u64::from(typed.delay) * Rate::ONE };
-    Some(HandshakeLimit { zone, burst, delay, dry_run: typed.dry_run, status: typed.status })
+    }
+}
+
+/// The zone of this name.
+pub(super) fn zone_named<'a>(name: &String, at: &str, named: &'a Named, found: &mut Findings) -> Option<&'a OfZone> {
+    let zone = named.zones.get(name);
+    if zone.is_none() && !named.typed_zones.contains(name) {
+        found.wrong(
+            format!("{at}.zone"),
+            format!("there is no [zone.{name}]"),
+            &nearest(name, named.typed_zones.iter()),
+        );
+    }
+    zone
+}
+
+/// A `[zone.NAME]`, compiled.
+#[derive(Clone)]
+pub(super) struct OfZone {
+    pub(super) key: Arc<KeyRule>,
+    pub(super) store: Store,
+    /// None for one without a rate.
+    pub(super) zone: Option<Arc<Zone>>,
+}
+
+/// The rates of handshakes: of zones, or of the route's own.
+pub(super) fn handshakes(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Vec<HandshakeLimit> {
+    let placed = route.typed.handshakes.placed(&format!("{}.handshakes", route.at));
+    placed.into_iter().filter_map(|(at, typed)| handshake(route, typed, &at, named, found)).collect()
+}
+
+fn handshake(
+    route: &OfRoute<'_>,
+    typed: &Handshakes,
+    at: &str,
+    named: &Named,
+    found: &mut Findings,
+) -> Option<HandshakeLimit> {
+    if typed.nodelay && typed.delay > 0 {
+        found.wrong(
+            format!("{at}.delay"),
+            "both delay and nodelay are given",
+            "nodelay is a delay without end; keep one",
+        );
+    }
+    let account = account(typed.rate, typed.zone.as_ref(), KeyPart::Ip, at, named, found)?;
+    if account.key.is_per_connection() {
+        let message = "the zone's key is the connection, and each has but one handshake";
+        found.wrong(format!("{at}.zone"), message, "a zone with another key");
+        return None;
+    }
+    let when = when(route, &typed.when, &account.key, at, found);
+    let of_identity = account.key.needs_identity() || !when.is_empty();
+    let actions: &[Action] = if typed.nodelay { &[Action::Refuse] } else { &[Action::Refuse, Action::Delay] };
+    let id = found.limit(LimitInfo {
+        route: route.name.clone(),
+        what: What::Handshakes,
+        zone: account.name,
+        direction: None,
+        dry_run: typed.dry_run,
+        actions,
+    });
+    let own = || Arc::new(Zone::new(&format!("route {}", route.name), account.rate, DEFAULT_ENTRIES));
+    Some(HandshakeLimit {
+        id,
+        zone: account.zone.unwrap_or_else(own),
+        key: account.key,
+        store: account.store,
+        stage: if of_identity { Stage::Identity } else { Stage::Address },
+        when,
+        burst: u64::from(typed.burst) * Rate::ONE,
+        delay: if typed.nodelay { u64::MAX } else { u64::from(typed.delay) * Rate::ONE },
+        dry_run: typed.dry_run,
+        status: typed.status,
+    })
+}
+
+/// Whom a limit is for. Also whether the route can tell what the key and `when` ask for.
+pub(super) fn when(
+    route: &OfRoute<'_>,
+    typed: &config::Require,
+    key: &KeyRule,
+    at: &str,
+    found: &mut Findings,
+) -> Require {
+    if key.needs_identity() {
+        let of_claim = key.parts().iter().any(|part| matches!(part, KeyPart::Claim(_)));
+        let missing = if of_claim { route.typed.jwt.is_none() } else { !certificates::has_identity(route.typed) };
+        if missing {
+            let help =
+                if of_claim { "add `jwt` to the route" } else { "add `jwt` or `client_certificate` to the route" };
+            found.wrong(format!("{at}.zone"), "the zone counts by what this route never knows of a client", help);
+        }
+    }
+    if !typed.0.is_empty() && route.typed.jwt.is_none() {
+        found.wrong(format!("{at}.when"), "without `jwt` there are no claims", "add `jwt`, or remove it");
+    }
+    Require::compile(typed, route.captures).unwrap_or_else(|problems| {
+        for (claim, message) in problems {
+            let help = "\"{name}\" is a part of the route's `path` or `host`";
+            found.wrong(format!("{at}.when.{claim}"), message, help);
+        }
+        Require::default()
+    })
 }
 
 /// How many sessions there may be at once.
@@ -75,11 +196,23 @@ pub(super) fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Cap
 
 /// The rate of messages on each connection. `close` and `drop` judge as nginx's `nodelay` does. `delay` spaces as a plain burst does, and what is beyond the burst
 /// waits too: the socket is not read meanwhile, so there is nothing to refuse.
-pub(super) fn messages(typed: &config::Messages) -> MessageLimit {
+pub(super) fn messages(typed: &Messages) -> Option<MessageLimit> {
     let burst = u64::from(typed.burst) * Rate::ONE;
     let (burst, delay) = match typed.on_excess {
         OnExcess::Close | OnExcess::Drop => (burst, u64::MAX),
         OnExcess::Delay => (u64::MAX, 0),
     };
-    MessageLimit { limit: Limit { rate: typed.rate, burst, delay }, on_excess: typed.on_excess }
+    Some(MessageLimit { limit: Limit { rate: typed.rate?, burst, delay }, on_excess: typed.on_excess })
+}
+
+/// The zones, by name.
+pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -> BTreeMap<String, OfZone> {
+    let mut zones = BTreeMap::new();
+    for (name, zone) in &config.zone {
+        let Some(entries) = super::sections::entries(name, zone, found) else { continue };
+        let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
+        let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
+        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts });
+    }
+    zones
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::limits::OfRoute;
 use super::{Findings, Named, certificates, limits, nearest, token_from, upward};
 use crate::config::value::{OneOrMany, Origins as TypedOrigins};
 use crate::config::{self, Config};
 use crate::now::millis;
+use crate::policy::flow::Flow;
 use crate::policy::origin::{Origins, Pattern};
 use crate::policy::require::Require;
 use crate::policy::route::{Matcher, Route, Terms, TokenRule};
@@ -70,7 +72,11 @@ fn one(
     let require = require(typed, matchers, at, found);
     let upward = upward::route(typed, at, named, found);
     let origins = origins(typed, at, found);
-    let handshakes = limits::handshakes(typed, name, at, named, found);
+    let name: Arc<str> = name.into();
+    let captures: Vec<&str> =
+        matchers.first().into_iter().flat_map(|(m, _)| m.names.iter().map(|name| &**name)).collect();
+    let of_route = OfRoute { typed, name: &name, at, captures: &captures };
+    let handshakes = limits::handshakes(&of_route, named, found);
     let caps = limits::caps(typed, at, found);
     let terms = terms(typed, at, found);
     // Without a place the path or a host is wrong already, and said to be.
@@ -79,7 +85,7 @@ fn one(
         return None;
     }
     Some(Route {
-        name: name.into(),
+        name,
         index,
         segments: matcher.segments(),
         captures: matcher.names.clone(),
@@ -94,6 +100,7 @@ fn one(
         origins,
         deny: typed.deny,
         handshakes,
+        flow: Flow::default(),
         caps,
         terms,
     })
@@ -263,7 +270,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         );
     }
     Terms {
-        messages: typed.messages.as_ref().map(limits::messages).map(Arc::new),
+        messages: typed.messages.iter().next().and_then(limits::messages).map(Arc::new),
         max_message_size: typed.max_message_size.0,
         idle_timeout: millis(typed.idle_timeout),
         ping_interval: typed.ping_interval.map(millis),

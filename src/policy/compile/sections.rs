@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Findings;
-use crate::config::{Admin, Config, Server};
+use crate::config::{Admin, Config, Route, Server, Zone};
 use crate::material::Material;
 use crate::policy::token::Verifier;
-use crate::policy::zone::Zone;
 
 /// nginx: a state of 64 bytes, so that 1 MB holds 16 thousand.
 const BYTES_PER_ENTRY: u64 = 64;
@@ -80,35 +79,26 @@ pub(super) fn verifiers(
     verifiers
 }
 
-pub(super) fn zones(config: &Config, found: &mut Findings) -> BTreeMap<String, Arc<Zone>> {
-    let mut zones = BTreeMap::new();
-    for (name, zone) in &config.zone {
-        let entries = match (zone.entries, zone.size) {
-            (Some(_), Some(_)) => {
-                found.wrong(
-                    format!("zone.{name}.size"),
-                    "both entries and size are given",
-                    "they say the same; keep one",
-                );
-                continue;
-            }
-            (Some(entries), None) => entries as u64,
-            (None, Some(size)) => size.0 / BYTES_PER_ENTRY,
-            (None, None) => DEFAULT_ENTRIES as u64,
-        };
-        if !(64..=MAX_ENTRIES).contains(&entries) {
-            let key = if zone.size.is_some() { "size" } else { "entries" };
-            found.wrong(
-                format!("zone.{name}.{key}"),
-                format!("{entries} entries are too few or too many"),
-                "64 to 16777216 entries, 4k to 1g",
-            );
-            continue;
+/// How many keys a zone remembers.
+pub(super) fn entries(name: &str, zone: &Zone, found: &mut Findings) -> Option<usize> {
+    let entries = match (zone.entries, zone.size) {
+        (Some(_), Some(_)) => {
+            let message = "both entries and size are given";
+            found.wrong(format!("zone.{name}.size"), message, "they say the same; keep one");
+            return None;
         }
-        // At most 2^24, see above.
-        zones.insert(name.clone(), Arc::new(Zone::new(name, zone.rate, entries as usize)));
+        (Some(entries), None) => entries as u64,
+        (None, Some(size)) => size.0 / BYTES_PER_ENTRY,
+        (None, None) => DEFAULT_ENTRIES as u64,
+    };
+    if !(64..=MAX_ENTRIES).contains(&entries) {
+        let key = if zone.size.is_some() { "size" } else { "entries" };
+        let message = format!("{entries} entries are too few or too many");
+        found.wrong(format!("zone.{name}.{key}"), message, "64 to 16777216 entries, 4k to 1g");
+        return None;
     }
-    zones
+    // At most 2^24, see above.
+    Some(entries as usize)
 }
 
 pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
@@ -118,10 +108,18 @@ pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
         }
     }
     for name in config.zone.keys() {
-        let uses =
-            |route: &crate::config::Route| route.handshakes.as_ref().is_some_and(|h| h.zone.as_ref() == Some(name));
-        if !config.route.iter().any(uses) {
-            found.warn(format!("zone.{name}"), "no route uses it", "name it in a route's `handshakes`, or remove it");
+        if !config.route.iter().flat_map(zones_of).any(|used| used == name) {
+            let help = "name it in a limit of a route, or remove it";
+            found.warn(format!("zone.{name}"), "no route uses it", help);
         }
     }
+}
+
+/// Every zone that a route names.
+fn zones_of(route: &Route) -> impl Iterator<Item = &String> {
+    let handshakes = route.handshakes.iter().filter_map(|limit| limit.zone.as_ref());
+    let messages = route.messages.iter().chain(route.control.iter()).filter_map(|limit| limit.zone.as_ref());
+    let bytes = route.bytes.iter().filter_map(|limit| limit.zone.as_ref());
+    let caps = route.connections.iter().flat_map(|caps| caps.per_zone.iter().map(|cap| &cap.zone));
+    handshakes.chain(messages).chain(bytes).chain(caps)
 }

@@ -65,10 +65,15 @@ fn from_authorization(headers: &HeaderMap) -> Result<Vec<Vec<u8>>, Deny> {
     Ok(first.and_then(|value| bearer(value.as_bytes())).map(<[u8]>::to_vec).into_iter().collect())
 }
 
-/// Over all `Cookie` headers, since HTTP/2 clients and proxies may split the one (RFC 9113 s8.2.3).
 fn from_cookies(name: &str, headers: &HeaderMap) -> Vec<Vec<u8>> {
+    cookies(name, headers).map(<[u8]>::to_vec).collect()
+}
+
+/// The values of every cookie of this name, over all `Cookie` headers, since HTTP/2 clients and proxies may split the one
+/// (RFC 9113 s8.2.3).
+pub fn cookies<'a>(name: &'a str, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
     let cookies = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
-    cookies.filter_map(|cookie| cookie_of(name, cookie)).map(<[u8]>::to_vec).collect()
+    cookies.filter_map(move |cookie| cookie_of(name, cookie))
 }
 
 fn from_query(name: &str, query: &str) -> Vec<Vec<u8>> {

@@ -20,7 +20,7 @@ fn client(n: u32) -> Key {
 
 /// `burst` in hits, nobody waits.
 fn nodelay(zone: &Zone, key: Key, burst: u64) -> Hit<'_> {
-    Hit { zone, key, burst: burst * Rate::ONE, delay: NODELAY, dry_run: false }
+    Hit { zone, key, burst: burst * Rate::ONE, delay: NODELAY, cost: Rate::ONE, dry_run: false }
 }
 
 fn dry(hit: Hit<'_>) -> Hit<'_> {
@@ -28,11 +28,11 @@ fn dry(hit: Hit<'_>) -> Hit<'_> {
 }
 
 fn admitted(wait_ms: u64) -> Outcome {
-    Outcome { answer: Ok(wait_ms), dry_runs: Vec::new() }
+    Outcome { answer: Ok(wait_ms), dry_runs: Vec::new(), delayed: if wait_ms > 0 { vec![0] } else { Vec::new() } }
 }
 
 fn refused(index: usize, retry_ms: u64) -> Outcome {
-    Outcome { answer: Err(Refusal { index, retry_ms, zone_full: false }), dry_runs: Vec::new() }
+    Outcome { answer: Err(Refusal { index, retry_ms, zone_full: false }), dry_runs: Vec::new(), delayed: Vec::new() }
 }
 
 /// How many hits of a key are let in at one moment.
@@ -80,8 +80,11 @@ fn the_first_limit_that_refuses_is_the_one_that_is_named() {
 fn the_longest_wait_counts() {
     let (fast, slow) = (zone("10r/s", 100), zone("1r/s", 100));
     let spaced = |zone| Hit { delay: 0, ..nodelay(zone, client(1), 5) };
-    let waits: Vec<_> = (0..4).map(|_| admit(&[spaced(&slow), spaced(&fast)], 0)).collect();
-    assert_eq!(waits, [0, 1000, 2000, 3000].map(admitted));
+    let outcomes: Vec<_> = (0..4).map(|_| admit(&[spaced(&slow), spaced(&fast)], 0)).collect();
+    assert_eq!(outcomes[0], admitted(0));
+    for (outcome, wait_ms) in outcomes[1..].iter().zip([1000, 2000, 3000]) {
+        assert_eq!(*outcome, Outcome { delayed: vec![0, 1], ..admitted(wait_ms) });
+    }
 }
 
 #[test]
@@ -90,10 +93,10 @@ fn a_dry_run_that_would_refuse_is_told_and_not_charged() {
     let hits = [dry(nodelay(&tried, client(1), 0)), nodelay(&real, client(1), 2)];
     assert_eq!(admit(&hits, 0), admitted(0));
     let told = vec![DryRun::Refused(Refusal { index: 0, retry_ms: 1000, zone_full: false })];
-    assert_eq!(admit(&hits, 0), Outcome { answer: Ok(0), dry_runs: told.clone() });
-    assert_eq!(admit(&hits, 0), Outcome { answer: Ok(0), dry_runs: told.clone() });
+    assert_eq!(admit(&hits, 0), Outcome { answer: Ok(0), dry_runs: told.clone(), delayed: Vec::new() });
+    assert_eq!(admit(&hits, 0), Outcome { answer: Ok(0), dry_runs: told.clone(), delayed: Vec::new() });
     let refusal = Refusal { index: 1, retry_ms: 1000, zone_full: false };
-    assert_eq!(admit(&hits, 0), Outcome { answer: Err(refusal), dry_runs: told });
+    assert_eq!(admit(&hits, 0), Outcome { answer: Err(refusal), dry_runs: told, delayed: Vec::new() });
     assert_eq!(count_let_in(&tried, client(1), 0, 1000), 1, "only the first was charged");
 }
 
@@ -104,7 +107,7 @@ fn a_dry_run_that_would_delay_is_told_and_charged_and_does_not_wait() {
     assert_eq!(admit(&[hit], 0), admitted(0));
     for wait_ms in [1000, 2000] {
         let told = vec![DryRun::Delayed { index: 0, wait_ms }];
-        assert_eq!(admit(&[hit], 0), Outcome { answer: Ok(0), dry_runs: told });
+        assert_eq!(admit(&[hit], 0), Outcome { answer: Ok(0), dry_runs: told, delayed: Vec::new() });
     }
     assert_eq!(count_let_in(&zone, client(1), 2, 0), 0, "the burst is spent");
 }
@@ -114,7 +117,10 @@ fn a_dry_run_in_a_full_zone_refuses_nobody() {
     let zone = zone("1r/m", 1);
     assert_eq!(admit(&[nodelay(&zone, client(1), 0)], 0), admitted(0));
     let told = vec![DryRun::Refused(Refusal { index: 0, retry_ms: 62_500, zone_full: true })];
-    assert_eq!(admit(&[dry(nodelay(&zone, client(2), 0))], 0), Outcome { answer: Ok(0), dry_runs: told });
+    assert_eq!(
+        admit(&[dry(nodelay(&zone, client(2), 0))], 0),
+        Outcome { answer: Ok(0), dry_runs: told, delayed: Vec::new() }
+    );
     assert_eq!((zone.len(), zone.full_count()), (1, 1));
 }
 
@@ -299,7 +305,7 @@ fn model(
     let (mut longest, mut told) = (0, 0);
     for (index, (zone, key, limit, dry_run)) in hits.iter().enumerate() {
         let mut bucket = after[*zone].get(key).copied();
-        let wait = match super::super::bucket::hit(&mut bucket, limit, now) {
+        let wait = match super::super::bucket::hit(&mut bucket, limit, Rate::ONE, now) {
             Verdict::Pass => 0,
             Verdict::Wait(ms) => ms,
             Verdict::Reject { .. } if *dry_run => {
@@ -328,7 +334,7 @@ proptest! {
             now += step;
             let hits: Vec<Hit<'_>> = typed
                 .iter()
-                .map(|&(z, n, burst, delay, dry_run)| Hit { zone: &zones[z], key: client(n), burst, delay, dry_run })
+                .map(|&(z, n, burst, delay, dry_run)| Hit { zone: &zones[z], key: client(n), burst, delay, cost: Rate::ONE, dry_run })
                 .collect();
             let limits: Vec<(usize, u32, Limit, bool)> = typed
                 .iter()

@@ -120,7 +120,7 @@ fn model(frames: &[Wire], limit: Option<MessageLimit>, ping: Option<[u8; 8]>, se
         if matches!(frame.opcode, 1 | 2) {
             dropping = false;
             now = now.max(seen_at(header_end));
-            let verdict = limit.map_or(Verdict::Pass, |l| bucket::hit(&mut bucket, &l.limit, now));
+            let verdict = limit.map_or(Verdict::Pass, |l| bucket::hit(&mut bucket, &l.limit, Rate::ONE, now));
             match (verdict, limit.map(|limit| limit.on_excess)) {
                 (Verdict::Pass, _) => {}
                 (Verdict::Wait(ms), _) => {

@@ -1,7 +1,11 @@
 -- Several limits at once: all are charged, or none is. KEYS: a bucket for each limit. ARGV: for each limit units, period,
 -- burst, delay, cost, and 1 for a dry run. Answers the index of the first that refuses (from 1; 0 for none) and its
--- milliseconds, or the longest wait; then for each dry run its index, 1 for a refusal or 0 for a wait, and milliseconds.
+-- milliseconds, or the longest wait; then threes of an index, what it does (0 a dry run's wait, 1 a dry run's refusal, 2 a
+-- wait), and milliseconds.
 local answer, noted, longest = { 0, 0 }, {}, 0
+local function tell(index, what, ms)
+  for _, number in ipairs({ index, what, ms }) do answer[#answer + 1] = number end
+end
 for index, key in ipairs(KEYS) do
   local at = (index - 1) * 6
   local units, period = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
@@ -25,14 +29,11 @@ for index, key in ipairs(KEYS) do
       answer[1], answer[2] = index, retry
       return answer
     end
-    answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = index, 1, retry
+    tell(index, 1, retry)
   else
     noted[key] = { bucket = charged, units = units, period = period, cost = cost }
-    if not dry then
-      longest = math.max(longest, wait)
-    elseif wait > 0 then
-      answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = index, 0, wait
-    end
+    if not dry then longest = math.max(longest, wait) end
+    if wait > 0 then tell(index, dry and 0 or 2, wait) end
   end
 end
 for key, note in pairs(noted) do

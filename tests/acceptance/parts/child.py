@@ -1,14 +1,36 @@
 """A child process whose lines can be waited for, and that never outlives the tests."""
 
 import collections
+import contextlib
 import os
+import pathlib
+import random
+import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 # How long anything may take that should happen at once; generous, since other work may share the machine.
 PATIENCE = 20.0
+# What `ci/setup` unpacked because the system has none.
+UNPACKED = pathlib.Path(__file__).resolve().parents[3] / ".tools/bin"
+
+
+def program(name):
+    """Where a server is that `ci/setup` sees to."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], str(UNPACKED)]))
+    assert found, f"{name} is not there: run ci/setup"
+    return found
+
+
+def free_port():
+    """For a program that can't say which port it got: free now, and below those that the system hands out."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(what, condition, patience=PATIENCE):

@@ -74,9 +74,10 @@ async fn a_dry_run_is_told_and_never_refuses() {
     let dry = RemoteHit { dry_run: true, ..hit("dry", "a", "1/hour", 0) };
     let waits = RemoteHit { delay: 0, ..hit("waits", "a", "1/hour", 5) };
     let first = node.redis.charge(&[dry, waits]).await.unwrap();
-    assert_eq!(first, Outcome { answer: Ok(0), dry_runs: Vec::new() });
+    assert_eq!(first, Outcome { answer: Ok(0), dry_runs: Vec::new(), delayed: Vec::new() });
     let second = node.redis.charge(&[dry, waits]).await.unwrap();
     assert!(matches!(second.answer, Ok(3_500_000..=3_600_000)), "{second:?}");
+    assert_eq!(second.delayed, [1]);
     let [DryRun::Refused(Refusal { index: 0, .. })] = second.dry_runs.as_slice() else { panic!("{second:?}") };
 }
 
