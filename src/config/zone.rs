@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::value::{self, KeyPart, Rate, Size};
 
@@ -41,8 +41,7 @@ pub enum Store {
 }
 
 /// The parts of a zone's key. Never none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "ZoneKeyTyped")]
 pub struct ZoneKey(pub Vec<KeyPart>);
 
@@ -57,6 +56,16 @@ enum ZoneKeyTyped {
 impl Default for ZoneKey {
     fn default() -> Self {
         Self(vec![KeyPart::Ip])
+    }
+}
+
+/// As an operator writes it, for the defaults in the schema.
+impl Serialize for ZoneKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] => only.serialize(serializer),
+            parts => parts.serialize(serializer),
+        }
     }
 }
 
