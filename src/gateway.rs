@@ -33,6 +33,7 @@ use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::revocation_file::RevocationFile;
+use crate::revoking::Revoking;
 use crate::session::live::{Live, Registry};
 use crate::store::Redis;
 
@@ -40,7 +41,6 @@ use crate::store::Redis;
 struct Desk {
     socket: StdListener,
     guard: Guard,
-    file: Option<RevocationFile>,
 }
 
 /// How far the gateway is.
@@ -76,6 +76,8 @@ pub struct Shared {
     pub upstream_tls: Vec<Option<TlsConnector>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
+    /// Who is thrown out, and who else has to hear of it.
+    pub revoking: Arc<Revoking>,
     /// What several gateways count together; none where each counts for itself.
     pub redis: Option<Redis>,
     /// Places for handshakes under way.
@@ -193,11 +195,11 @@ impl Gateway {
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
         let token = loaded.admin_token.take();
-        let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
+        let shared = Arc::new(share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
         let admin = admin.zip(admin_address).map(|(socket, address)| {
             let guard = Guard::new(token, address.ip());
-            Desk { socket, guard, file: kept }
+            Desk { socket, guard }
         });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {
@@ -281,16 +283,27 @@ impl Gateway {
     }
 }
 
-fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr], workers: usize) -> Shared {
+fn share(
+    loaded: Loaded,
+    clock: Clock,
+    log: AccessLog,
+    kept: Option<RevocationFile>,
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> Shared {
     let policy = Arc::new(loaded.policy);
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
     let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
-    let sources =
-        sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref());
+    let shared_revocations = redis.clone().filter(|_| loaded.revocations_shared).map(|redis| (redis, Arc::default()));
+    let places = loaded.handshakes_in_flight;
+    let mut sources = sources::of(&policy, &keysets, &clock, &handshakes, places, &log, redis.as_ref());
+    sources.shared_revocations = shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts));
     let listeners = loaded.listen.into_iter().zip(&names);
+    let metrics = Metrics::new(&routes, workers, &names, clock.now(), sources);
+    let books = Arc::new(Books { metrics, clock, log, sessions: Registry::new(workers) });
     Shared {
         listeners: listeners
             .map(|(listen, name)| Listening {
@@ -299,12 +312,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
                 tls: listen.tls.map(TlsAcceptor::from),
             })
             .collect(),
-        books: Arc::new(Books {
-            metrics: Metrics::new(&routes, workers, &names, clock.now(), sources),
-            clock,
-            log,
-            sessions: Registry::new(workers),
-        }),
+        revoking: Arc::new(Revoking::new(books.clone(), policy.revocations.clone(), kept, shared_revocations)),
+        books,
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
         redis,
@@ -341,9 +350,12 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
-            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
+            let revoking = shared.revoking.clone();
+            tokio::task::spawn_local(async move { revoking.follow().await });
+            let revoking = shared.revoking.clone();
+            tokio::task::spawn_local(redis.run(Box::new(move |heard| revoking.hear(&heard))));
         }
-        if let Some(Desk { socket, guard, file }) = admin {
+        if let Some(Desk { socket, guard }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let looked_at = shared.clone();
@@ -351,8 +363,7 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
                         guard,
-                        revocations: shared.policy.revocations.clone(),
-                        file,
+                        revoking: shared.revoking.clone(),
                     };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
                 }
@@ -377,7 +388,8 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     if shared.is_draining() {
         return Err("draining".to_owned());
     }
-    let missing = shared.keysets.missing(&shared.books.clock);
+    let mut missing = shared.keysets.missing(&shared.books.clock);
+    missing.extend(shared.revoking.missing().map(str::to_owned));
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 

@@ -12,7 +12,8 @@ use crate::deny::{Deny, Side};
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
-use crate::policy::revocation::Settings;
+use crate::policy::revocation::{Revocations, Settings};
+use crate::revoking::Revoking;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 
@@ -34,12 +35,12 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let books = Books { clock, metrics, log, sessions: Registry::new(1) };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
+    let books = Arc::new(books);
     Arc::new(AdminState {
-        books: Arc::new(books),
+        revoking: Arc::new(Revoking::new(books.clone(), Arc::new(Revocations::new(settings)), None, None)),
+        books,
         ready: Box::new(|| Ok(())),
         guard: Guard::new(token, address),
-        revocations: Arc::new(Revocations::new(settings)),
-        file: None,
     })
 }
 

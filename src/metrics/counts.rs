@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::redis::RedisCounts;
+use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo};
@@ -195,6 +196,8 @@ pub struct Sources {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
     pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    /// What is counted of the list of revocations that several gateways share; none where each has its own.
+    pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
@@ -211,6 +214,7 @@ impl Default for Sources {
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
+            shared_revocations: None,
             redis: None,
             log_dropped: Box::new(|| 0),
         }

@@ -33,6 +33,7 @@ fn metrics() -> Metrics {
         }),
         in_flight: Box::new(|| 4),
         revocations: Box::new(|| (8, 9)),
+        shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };

@@ -158,7 +158,9 @@ impl Revocations {
         let key = self.marker.key_of(&wanted.what);
         let mut list = self.list.write();
         list.drop_expired(wall);
-        let known = list.find(&key, &wanted.what, wanted.jwt.as_ref()).and_then(|sequence| Some((sequence, list.remove(sequence)?)));
+        let known = list
+            .find(&key, &wanted.what, wanted.jwt.as_ref())
+            .and_then(|sequence| Some((sequence, list.remove(sequence)?)));
         let is_new = known.is_none();
         let (sequence, entry) = match known {
             Some((sequence, entry)) => (sequence, entry.widened(wanted)),

@@ -86,6 +86,15 @@ impl Ledger {
         }
     }
 
+    /// The store has it as lifted now, in the place of `known`.
+    pub fn lift(&mut self, key: Key, known: &Record, lifted: Record, wall: u64) -> Change {
+        // It may have been revoked once more meanwhile.
+        if self.records.get(&key) == Some(known) {
+            self.unpublished.remove(&key);
+        }
+        self.hear(key, lifted, wall)
+    }
+
     /// The store has this now.
     pub fn published(&mut self, key: Key, record: &Record) {
         // It may have been revoked once more meanwhile.
@@ -142,6 +151,3 @@ impl Ledger {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
