@@ -91,7 +91,12 @@ impl Revoking {
         let mut saved = self.save().await;
         let mut done = Done { entry: revoked.entry, is_new: revoked.is_new, sessions, saved: None, published: None };
         if let (Some(sharing), Some(key)) = (&self.sharing, key) {
-            done.published = Some(sharing.push(&[key]).await.is_ok());
+            let published = sharing.push(&[key]).await.is_ok();
+            if !published {
+                // The next try need not wait for the next look.
+                sharing.inbox.ring();
+            }
+            done.published = Some(published);
             // What others said of it may be in it now.
             if self.settle() {
                 saved = self.save().await;

@@ -46,6 +46,7 @@ impl Revoking {
                 () = sleep_until(clock.instant(place.due).into()) => {}
             }
             place.hear(sharing, sharing.inbox.take(), clock.mono());
+            self.settle_and_save().await;
             if clock.mono() >= place.due {
                 place.looked = clock.mono();
                 let wait = match place.look(sharing).await {
@@ -60,10 +61,14 @@ impl Revoking {
                     }
                 };
                 place.due = place.looked.saturating_add(millis(wait));
+                self.settle_and_save().await;
             }
-            if self.settle() {
-                self.save().await;
-            }
+        }
+    }
+
+    async fn settle_and_save(&self) {
+        if self.settle() {
+            self.save().await;
         }
     }
 }
@@ -87,7 +92,7 @@ impl Place {
         self.stale |= news.lost || news.connected;
         if news.connected {
             self.due = now;
-        } else if self.stale {
+        } else if self.stale || sharing.counts.unpublished_count() > 0 {
             self.due = self.due.min(self.looked.saturating_add(millis(AGAIN)));
         }
     }

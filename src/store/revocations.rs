@@ -1,4 +1,4 @@
-//! The revocations that several gateways share: a hash with a field for each, and the name of the last change beside it.
+//! The revocations that several gateways share: a hash with a field for each, and one for the name of the last change.
 //!
 //! What a record says is none of the store's business: gateways work out what is to stand there, and the store sees to it
 //! that nobody's is overwritten unseen. Every change is published with the name of the one before, so that who missed one
@@ -10,6 +10,9 @@ use crate::policy::revocation::shared::MAX_RECORD;
 
 /// The channel of the changes: `BEFORE NAME FIELD VALUE`.
 pub const CHANNEL: &str = "revocations";
+
+/// The field with the name of the last change. It goes with the records: a store that forgets one forgets the other.
+const CHANGE: &str = "change";
 
 /// Records in one answer, about: some hundred kilobytes of the longest, for the time of one call.
 const PAGE: usize = 64;
@@ -40,9 +43,7 @@ impl Redis {
     /// # Errors
     /// There is no answer.
     pub async fn last_change(&self) -> Result<Vec<u8>, Unavailable> {
-        let mut get = redis::cmd("GETRANGE");
-        get.arg(self.key(&["revocations", "change"])).arg(0).arg(63);
-        self.command(Operation::Revocations, &get).await
+        Ok(self.look(&[CHANGE.to_owned()]).await?.pop().unwrap_or_default())
     }
 
     /// The page that begins at `cursor`; the first one is at `0`. Whatever stands there from the first page to the last is
@@ -80,7 +81,6 @@ impl Redis {
     /// There is no answer. It may have been done all the same.
     pub async fn swap(&self, swaps: &[Swap]) -> Result<Vec<bool>, Unavailable> {
         let mut call = script::SWAP.key(self.key(&["revocations"]));
-        call.key(self.key(&["revocations", "change"]));
         call.arg(MAX_RECORD).arg(self.key(&["channel", CHANNEL]));
         for Swap { field, old, new } in swaps {
             call.arg(field).arg(old.as_slice()).arg(new).arg(&*name());

@@ -1,5 +1,5 @@
--- Revocations in the place of others, where these still stand there. KEYS: the hash, the name of the last change. ARGV: the
--- bytes of the longest value, the channel; then for each a field, the value that stands there, the one that is to stand
+-- Revocations in the place of others, where these still stand there. KEYS: the hash. ARGV: the bytes of the longest
+-- value, the channel; then for each a field, the value that stands there, the one that is to stand
 -- there ('' for none), and the name of this change. Answers 1 for each that was written, else 0.
 local answer = {}
 for at = 3, #ARGV, 4 do
@@ -11,9 +11,8 @@ for at = 3, #ARGV, 4 do
     if new == '' then
       redis.call('HDEL', KEYS[1], field)
     else
-      local before = redis.call('GETRANGE', KEYS[2], 0, 63)
-      redis.call('HSET', KEYS[1], field, new)
-      redis.call('SET', KEYS[2], name)
+      local before = stored('change', 64)
+      redis.call('HSET', KEYS[1], field, new, 'change', name)
       redis.call('PUBLISH', ARGV[2], before .. ' ' .. name .. ' ' .. field .. ' ' .. new)
     end
   end
