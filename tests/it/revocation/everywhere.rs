@@ -153,7 +153,8 @@ async fn a_redis_that_forgets_gets_everything_back_and_what_was_lifted_stays_lif
     one.revoke(&json!({ "subject": "kept" })).await;
     count_is(&two, 2).await;
     // What came from the other is on the disk too.
-    until("the file", || std::fs::read_to_string(folder.path().join("r.json")).unwrap().contains("\"kept\"")).await;
+    let kept = || String::from_utf8(std::fs::read(folder.path().join("r.json")).unwrap()).unwrap().contains("\"kept\"");
+    until("the file", kept).await;
     two.finish().await;
     assert_eq!(lift(&one, &lifted["id"]).await, 204);
     server.flush();
