@@ -5,7 +5,6 @@
 
 mod answer;
 mod connections;
-mod ending;
 mod guard;
 mod query;
 mod reply;
@@ -34,8 +33,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
 use crate::gateway::Phase;
-use crate::policy::revocation::Revocations;
-use crate::revocation_file::RevocationFile;
+use crate::revoking::Revoking;
 
 pub use guard::{AdminToken, Guard};
 pub use status::Status;
@@ -66,9 +64,7 @@ pub struct AdminState {
     /// Who may ask.
     pub guard: Guard,
     /// What an operator may add to and take from.
-    pub revocations: Arc<Revocations>,
-    /// Where they are kept.
-    pub file: Option<RevocationFile>,
+    pub revoking: Arc<Revoking>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where

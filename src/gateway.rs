@@ -39,6 +39,7 @@ use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
+use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
 use crate::store::{self, Heard, Redis};
@@ -50,7 +51,6 @@ use turns::Turns;
 struct Desk {
     socket: StdListener,
     guard: Guard,
-    file: Option<RevocationFile>,
 }
 
 /// How far the gateway is.
@@ -87,6 +87,8 @@ pub struct Shared {
     pub upstream_tls: Vec<Option<TlsConnector>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
+    /// Who is thrown out, and who else has to hear of it.
+    pub revoking: Arc<Revoking>,
     /// What several gateways count together; none where each counts for itself.
     pub redis: Option<Redis>,
     /// Places for handshakes under way.
@@ -221,11 +223,11 @@ impl Gateway {
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
         let token = loaded.admin_token.take();
-        let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
+        let shared = Arc::new(share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
         let admin = admin.zip(admin_address).map(|(socket, address)| {
             let guard = Guard::new(token, address.ip());
-            Desk { socket, guard, file: kept }
+            Desk { socket, guard }
         });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {
@@ -309,21 +311,32 @@ impl Gateway {
     }
 }
 
-fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr], workers: usize) -> Shared {
+fn share(
+    loaded: Loaded,
+    clock: Clock,
+    log: AccessLog,
+    kept: Option<RevocationFile>,
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> Shared {
     let policy = Arc::new(loaded.policy);
     let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
     let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
+    let shared_revocations = redis.clone().filter(|_| loaded.revocations_shared).map(|redis| (redis, Arc::default()));
     let buffered = Buffered::new(loaded.max_buffered);
     let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
     let sources = Sources {
         buffered: sources::buffered(&buffered),
         worker_lags: sources::worker_lags(&lags),
+        shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref())
     };
     let listeners = loaded.listen.into_iter().zip(&names);
+    let metrics = Metrics::new(&routes, workers, &names, clock.now(), sources);
+    let books = Arc::new(Books { metrics, clock, log, sessions: Registry::new(workers), buffered });
     Shared {
         listeners: listeners
             .map(|(listen, name)| Listening {
@@ -332,13 +345,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
                 tls: listen.tls.map(TlsAcceptor::from),
             })
             .collect(),
-        books: Arc::new(Books {
-            metrics: Metrics::new(&routes, workers, &names, clock.now(), sources),
-            clock,
-            log,
-            sessions: Registry::new(workers),
-            buffered,
-        }),
+        revoking: Arc::new(Revoking::new(books.clone(), policy.revocations.clone(), kept, shared_revocations)),
+        books,
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
         redis,
@@ -380,9 +388,11 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
+            let revoking = shared.revoking.clone();
+            tokio::task::spawn_local(async move { revoking.follow().await });
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(Desk { socket, guard, file }) = admin {
+        if let Some(Desk { socket, guard }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let (looked_at, shown) = (shared.clone(), shared.clone());
@@ -391,8 +401,7 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
                         ready: Box::new(move || is_ready(&looked_at)),
                         status: Box::new(move || status::of(&shown)),
                         guard,
-                        revocations: shared.policy.revocations.clone(),
-                        file,
+                        revoking: shared.revoking.clone(),
                     };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
                 }
@@ -416,7 +425,7 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
 fn heard(shared: Arc<Shared>) -> store::Listener {
     Box::new(move |heard| match heard {
         Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
-        Heard::Connected | Heard::Message { .. } => {}
+        Heard::Connected | Heard::Message { .. } => shared.revoking.hear(&heard),
     })
 }
 
@@ -425,6 +434,7 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     if shared.is_draining() {
         return Err("draining".to_owned());
     }
-    let missing = shared.keysets.missing(&shared.books.clock);
+    let mut missing = shared.keysets.missing(&shared.books.clock);
+    missing.extend(shared.revoking.missing().map(str::to_owned));
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }

@@ -8,6 +8,7 @@ mod counts;
 pub mod family;
 mod process;
 mod redis;
+mod revocations;
 mod scrape;
 mod text;
 pub mod totals;
@@ -26,6 +27,7 @@ use scrape::Scrape;
 
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
+pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.

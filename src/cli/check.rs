@@ -89,8 +89,10 @@ fn certificate(route: &Route) -> Option<String> {
 fn revocations(loaded: &Loaded) -> String {
     let list = &loaded.policy.revocations;
     let most = list.capacity();
+    let shared = if loaded.revocations_shared { ", shared with other gateways in Redis" } else { "" };
     match &loaded.revocation_file {
-        Some(path) => format!("revocations: {} of at most {most} in {}", list.len(), path.display()),
+        None if loaded.revocations_shared => format!("revocations: at most {most}{shared}"),
+        Some(path) => format!("revocations: {} of at most {most} in {}{shared}", list.len(), path.display()),
         None => {
             format!("revocations: at most {most}, which a restart forgets: set `file` in [revocation] to keep them")
         }

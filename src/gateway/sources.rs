@@ -46,6 +46,7 @@ pub(super) fn of(
         caps: Box::new(caps(policy.clone())),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
+        shared_revocations: None,
         redis: redis.map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
         ..Sources::default()

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
 use super::redis::RedisCounts;
+use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
@@ -212,6 +213,8 @@ pub struct Sources {
     pub buffered: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// How late each worker came to its last tick, in milliseconds.
     pub worker_lags: Box<dyn Fn() -> Vec<u64> + Send + Sync>,
+    /// What is counted of the list of revocations that several gateways share; none where each has its own.
+    pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
@@ -230,6 +233,7 @@ impl Default for Sources {
             revocations: Box::new(|| (0, 0)),
             buffered: Box::new(|| (0, 0)),
             worker_lags: Box::new(Vec::new),
+            shared_revocations: None,
             redis: None,
             log_dropped: Box::new(|| 0),
         }

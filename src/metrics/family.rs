@@ -159,6 +159,12 @@ families! {
         "Revocations that there may be at once";
     REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
         "Changes of the revocations that could not be written to their file";
+    REVOCATIONS_LOADED Gauge "wsgate_revocations_loaded_timestamp_seconds" []
+        "When the list was in step with Redis last, in seconds since 1970; 0 for never. With `store = \"redis\"` alone";
+    REVOCATIONS_UNPUBLISHED Gauge "wsgate_revocations_unpublished" []
+        "Revocations that were taken in here and that other gateways can't know of yet. With `store = \"redis\"` alone";
+    REVOCATIONS_BROKEN Counter "wsgate_revocations_broken_total" []
+        "What was found among the revocations in Redis and is none: it was skipped. With `store = \"redis\"` alone";
     REDIS_SECONDS Histogram "wsgate_redis_duration_seconds" ["operation"]
         "Time that Redis took to answer a call, of those that it answered";
     REDIS_ERRORS Counter "wsgate_redis_errors_total" ["operation", "kind"]

@@ -238,7 +238,17 @@ fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (now, capacity) = (counts.sources.revocations)();
     family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
     family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
-    family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))
+    family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))?;
+    let shared = || counts.sources.shared_revocations.iter();
+    family(to, &family::REVOCATIONS_LOADED, |out| {
+        shared().try_for_each(|shared| out.gauge([], shared.loaded_at() as f64 / 1e3))
+    })?;
+    family(to, &family::REVOCATIONS_UNPUBLISHED, |out| {
+        shared().try_for_each(|shared| out.gauge([], shared.unpublished_count()))
+    })?;
+    family(to, &family::REVOCATIONS_BROKEN, |out| {
+        shared().try_for_each(|shared| out.counter([], shared.broken_count()))
+    })
 }
 
 fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -44,6 +44,7 @@ fn metrics() -> Metrics {
         revocations: Box::new(|| (8, 9)),
         buffered: Box::new(|| (10, 11)),
         worker_lags: Box::new(|| vec![1, 250]),
+        shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };

@@ -1,6 +1,7 @@
 //! A live session, as others see it and as they may order it to end. Nothing here knows how a session ends: it does that
 //! itself.
 
+pub mod ending;
 pub mod holder;
 pub mod order;
 pub mod registry;
