@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::cap::{Cap, KeyedCap};
 use super::certificate;
 use super::expiry::Expiry;
 use super::flow::Flow;
@@ -16,6 +15,7 @@ use super::limit::LimitId;
 use super::origin::Origins;
 use super::renew::Renew;
 use super::require::Require;
+use super::slots::Caps;
 use super::target::Target;
 use super::token::Verifier;
 use super::upward::Upward;
@@ -122,17 +122,6 @@ pub enum Stage {
     Address,
     /// After it: by what only a good token says.
     Identity,
-}
-
-/// The caps of a route.
-#[derive(Debug, Default)]
-pub struct Caps {
-    /// Over all of its sessions.
-    pub total: Option<Arc<Cap>>,
-    /// By client address.
-    pub per_ip: Option<Arc<KeyedCap>>,
-    /// By subject.
-    pub per_subject: Option<Arc<KeyedCap>>,
 }
 
 /// What a session keeps to. Times are milliseconds.

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::caps::{self, ZoneSlots};
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, certificates, nearest};
 use crate::config::limits::Handshakes;
 use crate::config::value::{KeyPart, Rate};
 use crate::config::{self, Config, Store};
-use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::key::KeyHasher;
 use crate::policy::key::rule::KeyRule;
 use crate::policy::limit::{Action, LimitInfo, What};
 use crate::policy::require::Require;
-use crate::policy::route::{Caps, HandshakeLimit, Stage};
+use crate::policy::route::{HandshakeLimit, Stage};
 use crate::policy::zone::Zone;
 
 /// One route, as its limits need it.
@@ -95,6 +95,8 @@ pub(super) struct OfZone {
     pub(super) store: Store,
     /// None for one without a rate.
     pub(super) zone: Option<Arc<Zone>>,
+    /// None for one that no cap names.
+    pub(super) slots: Option<ZoneSlots>,
 }
 
 /// The rates of handshakes: of zones, or of the route's own.
@@ -183,21 +185,6 @@ pub(super) fn when(
     })
 }
 
-/// How many sessions there may be at once.
-pub(super) fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
-    let Some(connections) = &typed.connections else { return Caps::default() };
-    let at = format!("{at}.connections");
-    if connections.per_subject.is_some() && !certificates::has_identity(typed) {
-        let message = "without `jwt` or `client_certificate` nobody has a subject";
-        found.wrong(format!("{at}.per_subject"), message, "add one of them, or remove it");
-    }
-    Caps {
-        total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
-        per_ip: connections.per_ip.map(KeyedCap::new),
-        per_subject: connections.per_subject.map(KeyedCap::new),
-    }
-}
-
 /// The zones, by name.
 pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -> BTreeMap<String, OfZone> {
     let mut zones = BTreeMap::new();
@@ -208,7 +195,8 @@ pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -
         }
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
         let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
-        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts });
+        let slots = caps::of_zone(config, name, found);
+        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts, slots });
     }
     zones
 }
