@@ -244,17 +244,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(
-            self,
-            Deny::ZoneCap
-                | Deny::ZoneFull
-                | Deny::StoreUnavailable
-                | Deny::ByteRate
-                | Deny::ControlRate
-                | Deny::TooManyFragments
-                | Deny::SlowConsumer
-                | Deny::PolicyChanged
-        )
+        matches!(self, Deny::ZoneCap | Deny::StoreUnavailable | Deny::SlowConsumer | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

@@ -4,6 +4,7 @@
 //! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
 //! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
 
+pub mod account;
 pub mod assertion;
 pub mod bucket;
 pub mod cap;
@@ -17,6 +18,7 @@ pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod limit;
+pub mod meter;
 pub mod origin;
 pub mod rates;
 pub mod remote;
@@ -46,6 +48,7 @@ use identity::Identity;
 use key::rule::Facts;
 use key::{Key, KeyHasher};
 use limit::{Exceeded, LimitInfo};
+use meter::open::Meters;
 use remote::Remote;
 use renew::Lineage;
 use request::Opening;
@@ -138,6 +141,8 @@ pub struct Near {
 pub struct Admission {
     /// The slots of the session to be.
     pub permits: Permits,
+    /// What its traffic will be measured by.
+    pub meters: Meters,
     /// Milliseconds that the handshake has to wait for its turn.
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].
@@ -241,13 +246,14 @@ impl Policy {
         let known = facts(route, ask, Some(&identity));
         let wait_ms = charge(route, Stage::Identity, &known, &found.captures, now, &mut found.exceeded)?;
         found.turn = found.turn.max(now.mono.saturating_add(wait_ms));
+        let meters = meter::open::meters(route, &known, &found.captures, now.mono, &mut found.exceeded)?;
         let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
-        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
+        Ok(Admission { permits, meters, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
 
     fn take_slots(

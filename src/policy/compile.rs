@@ -2,6 +2,7 @@
 
 mod certificates;
 mod expiry;
+mod flow;
 mod limits;
 mod redis;
 mod renew;

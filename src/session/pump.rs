@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::frame::Violation;
 use super::judge::{Judge, Mode, Tally, Then};
 use super::own::Own;
+use crate::policy::limit::Exceeded;
 use crate::stream::Stream;
 
 /// Bytes of one read, of which a frame may be any part.
@@ -162,6 +163,12 @@ impl Pump {
     /// Has the receiver told something between two messages: this whole frame, or nothing any more.
     pub fn tell_receiver(&mut self, frame: Option<Box<[u8]>>) {
         self.own.notice(frame);
+    }
+
+    /// Tells what has exceeded which limit, and how often, since it was last asked.
+    #[inline]
+    pub fn take_exceeded(&mut self, tell: impl FnMut(Exceeded, u64)) {
+        self.judge.take_exceeded(tell);
     }
 
     /// A ping with this payload is on its way to the sender: its pong is not passed on.

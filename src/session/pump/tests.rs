@@ -36,7 +36,7 @@ impl Rig {
     fn new(scratch: usize) -> Self {
         let ((from, sender), (to, receiver)) = (pair(), pair());
         Self {
-            pump: Pump::new(Judge::new(ToClient, false, 100_000, None), &[], 0),
+            pump: Pump::new(Judge::new(ToClient, false, 100_000, None, None), &[], 0),
             from: stream(from),
             to: stream(to),
             scratch: vec![0; scratch],
