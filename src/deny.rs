@@ -216,6 +216,7 @@ impl Deny {
                 | Deny::HandshakeRate
                 | Deny::ClientLost
                 | Deny::Draining
+                | Deny::StoreUnavailable
                 | Deny::Internal
         );
         !self.reserved() && (of_both || self.about_token() || self.of_renewal_alone())
@@ -244,7 +245,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(self, Deny::ZoneCap | Deny::StoreUnavailable | Deny::SlowConsumer | Deny::PolicyChanged)
+        matches!(self, Deny::ZoneCap | Deny::SlowConsumer | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

@@ -25,6 +25,7 @@ use crate::books::Books;
 use crate::deny::Deny;
 use crate::drain;
 use crate::keyset::Keysets;
+use crate::leases;
 use crate::listener;
 use crate::load::Loaded;
 use crate::metrics::{Metrics, Traffic};
@@ -341,6 +342,7 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
+            tokio::task::spawn_local(leases::run(shared.policy.wishes.clone(), redis.clone(), shared.books.clock.clone()));
             tokio::task::spawn_local(redis.run(Box::new(|_| {})));
         }
         if let Some(Desk { socket, guard, file }) = admin {

@@ -17,6 +17,7 @@ pub mod flow;
 pub mod forward;
 pub mod identity;
 pub mod key;
+pub mod lease;
 pub mod limit;
 pub mod meter;
 pub mod origin;
@@ -47,6 +48,7 @@ use certificate::Certificate;
 use identity::Identity;
 use key::rule::Facts;
 use key::{Key, KeyHasher};
+use lease::wishes::Wishes;
 use limit::{Exceeded, LimitInfo};
 use meter::open::Meters;
 use remote::Remote;
@@ -72,6 +74,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Leases that want more of their budgets.
+    pub wishes: Arc<Wishes>,
     /// Every limit of every route, by [`limit::LimitId`].
     pub limits: Arc<[LimitInfo]>,
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
