@@ -194,24 +194,25 @@ proptest! {
         world.assert_bound(TIMEOUT_MS);
     }
 
-    /// Of a rate that drains whole units in each millisecond, so that nothing is truncated on either side.
+    /// A debt is charged some milliseconds late, and what drains of it meanwhile is not counted: so a client is safe who
+    /// stays one message, and what drains in that time, below its burst.
     #[test]
-    fn whom_one_gateway_alone_would_let_in_is_never_refused(
+    fn whom_one_gateway_alone_would_let_in_is_not_refused(
         rate in (1..500_u64).prop_map(|n| n * 1000), burst in 0..300_u64, steps in steps(1, Just(1), 0)
     ) {
         let rate = Rate { units: rate, period_ms: 1000 };
         let limit = Limit { rate, burst: burst * Rate::ONE, delay: u64::MAX };
+        let narrow = Limit { burst: limit.burst.saturating_sub(Rate::ONE + bucket::drained(rate, 20)), ..limit };
         let mut world = World::new(1, limit, OnError::Local);
         let mut alone = None;
         for (idle, _, hits, _, way, lost) in steps {
             (0..idle).for_each(|_| world.tick());
             for _ in 0..hits {
-                let before = alone;
-                let verdict = bucket::hit(&mut alone, &limit, Rate::ONE, world.now);
+                let before: Option<Bucket> = alone;
+                let safe = before.is_none_or(|bucket| bucket.judge(&narrow, Rate::ONE, world.now).0 == Verdict::Pass);
+                let _ = bucket::hit(&mut alone, &Limit { burst: u64::MAX, ..limit }, Rate::ONE, world.now);
                 let ruling = world.hit(0, Rate::ONE, way, lost);
-                if verdict == Verdict::Pass {
-                    prop_assert!(matches!(ruling, Ruling::Pass | Ruling::Again), "{ruling:?} at {}", world.now);
-                }
+                prop_assert!(!safe || ruling != Ruling::Reject, "{:?} at {}", before, world.now);
                 if ruling != Ruling::Pass {
                     alone = before;
                 }
