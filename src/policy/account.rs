@@ -74,3 +74,6 @@ impl Drop for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

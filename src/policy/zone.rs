@@ -121,6 +121,12 @@ impl Zone {
         self.len() == 0
     }
 
+    /// Accounts that live sessions hold.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.table.held()
+    }
+
     /// The most buckets it holds.
     #[must_use]
     pub fn capacity(&self) -> usize {

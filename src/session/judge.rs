@@ -245,6 +245,11 @@ impl Judge {
         !dry_run
     }
 
+    #[cfg(test)]
+    pub(super) fn is_metered(&self) -> bool {
+        self.meter.is_some()
+    }
+
     /// Tells what has exceeded which limit, and how often, since it was last asked.
     #[inline]
     pub fn take_exceeded(&mut self, mut tell: impl FnMut(Exceeded, u64)) {

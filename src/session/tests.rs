@@ -5,6 +5,7 @@ mod ends;
 mod expiry;
 mod rest;
 pub(super) mod rig;
+mod turn;
 
 use super::*;
 use crate::deny::Direction::{ToClient, ToUpstream};

@@ -65,6 +65,10 @@ impl Table {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().held.len()).sum()
+    }
+
     /// The shard of a key, and how many of a zone's entries it may hold. Where they are no multiple of the shards, the
     /// first ones hold one more.
     pub(super) fn place(&self, key: Key, entries: usize) -> (&Mutex<Shard>, usize) {

@@ -13,6 +13,11 @@ pub(in crate::session) fn kept_by(pump: &Pump) -> usize {
     pump.kept.capacity()
 }
 
+/// Whether it has rules to measure by.
+pub(in crate::session) fn metered_by(pump: &Pump) -> bool {
+    pump.judge.is_metered()
+}
+
 /// Whether what was judged waits for the receiver.
 pub(in crate::session) fn is_blocked(pump: &Pump) -> bool {
     pump.sent < pump.judged

@@ -334,6 +334,7 @@ fn held(shared: &Shared) -> Vec<String> {
     look("handshakes under way", shared.handshakes_under_way());
     look("handshakes of an address", shared.handshakes_per_ip.used() + shared.handshakes_per_ip.keys());
     look("the total", shared.policy.total.used());
+    look("accounts", shared.policy.zones.iter().map(|zone| zone.held()).sum());
     for route in &shared.policy.routes {
         look("a route's cap", route.caps.total.as_ref().map_or(0, |cap| cap.used()));
         for cap in [&route.caps.per_ip, &route.caps.per_subject].into_iter().flatten() {
