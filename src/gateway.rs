@@ -342,7 +342,11 @@ fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>,
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
-            tokio::task::spawn_local(leases::run(shared.policy.wishes.clone(), redis.clone(), shared.books.clock.clone()));
+            tokio::task::spawn_local(leases::run(
+                shared.policy.wishes.clone(),
+                redis.clone(),
+                shared.books.clock.clone(),
+            ));
             tokio::task::spawn_local(redis.run(Box::new(|_| {})));
         }
         if let Some(Desk { socket, guard, file }) = admin {

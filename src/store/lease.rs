@@ -74,6 +74,9 @@ impl Redis {
         script::rate(call, budget.rate);
         // Whole ones only: a part of a message is of no use to anybody.
         let want = want / Rate::ONE * Rate::ONE;
-        call.arg(script::units(budget.burst)).arg(script::units(want)).arg(script::units(debt)).arg(script::units(back));
+        call.arg(script::units(budget.burst))
+            .arg(script::units(want))
+            .arg(script::units(debt))
+            .arg(script::units(back));
     }
 }

@@ -16,7 +16,8 @@ struct Server {
 impl Server {
     fn answers(&mut self, question: Question, now: u64) -> Told {
         let one = i128::from(Rate::ONE);
-        let drained = |since: u64| i128::from(self.rate.units) * i128::from(now - since) / i128::from(self.rate.period_ms);
+        let drained =
+            |since: u64| i128::from(self.rate.units) * i128::from(now - since) / i128::from(self.rate.period_ms);
         if let Some((excess, _)) = &mut self.owes {
             *excess = (*excess - i128::from(question.back)).max(0);
         }
@@ -102,7 +103,8 @@ impl World {
             let told = self.server.answers(question, now);
             let place = self.answers.iter_mut().find(|(of, _, at)| *of == gateway && *at == u64::MAX).unwrap();
             let back = place.1.unwrap().units;
-            *place = if back == u64::MAX { (gateway, None, now + TIMEOUT_MS) } else { (gateway, Some(told), now + back) };
+            *place =
+                if back == u64::MAX { (gateway, None, now + TIMEOUT_MS) } else { (gateway, Some(told), now + back) };
         }
         let (there, later): (Vec<_>, Vec<_>) = self.answers.drain(..).partition(|(.., at)| *at <= now);
         self.answers = later;
