@@ -3,6 +3,7 @@
 mod check;
 mod connect;
 mod demo;
+mod explain;
 mod health;
 mod reasons;
 mod run;
@@ -13,9 +14,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use http::{HeaderName, HeaderValue};
 
 use crate::config::value::TimeText;
 use crate::load::Loaded;
+use crate::material::option;
 
 /// A WebSocket security gateway: who may open a socket, what flows on it, and when it ends.
 #[derive(Debug, Parser)]
@@ -34,7 +37,7 @@ enum Command {
     /// Run the gateway until SIGTERM or SIGINT, which drain it; a second one ends it at once
     Run(ConfigFile),
     /// Parse and compile a config, load its keys and certificates, and say what it would do
-    Check(ConfigFile),
+    Check(check::Options),
     /// Try it without anything else: an echo server, the gateway before it, and a page in the browser
     Demo(demo::Options),
     /// Sign a token for trying out, and print it
@@ -81,7 +84,7 @@ impl From<std::io::Error> for Failure {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
-        Command::Check(file) => check::run(&file.config),
+        Command::Check(options) => check::run(options),
         Command::Demo(options) => demo::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Connect(options) => connect::run(options),
@@ -127,4 +130,22 @@ fn print(text: &str) -> Result<(), Failure> {
 /// A time as the config writes it, for options.
 fn time(text: &str) -> Result<Duration, String> {
     text.parse().map(|TimeText(time)| time).map_err(|message: String| message.replace('\n', ": "))
+}
+
+/// `Name: value`, for options.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("as 'Name: value'")?;
+    let name = name.trim().parse().map_err(|_| format!("`{name}` is no header's name"))?;
+    let value = value.trim().parse().map_err(|_| "the value has characters that no header may have".to_owned())?;
+    Ok((name, value))
+}
+
+/// The token of `--token` or `--token-file`, or else of the environment.
+fn token(given: Option<String>, file: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(path) = file else {
+        let variable = || std::env::var("WSGATE_TOKEN").ok().filter(|token| !token.is_empty());
+        return Ok(given.or_else(variable));
+    };
+    let text = String::from_utf8(option::file("--token-file", path)?);
+    text.map(|text| Some(text.trim().to_owned())).map_err(|_| "--token-file: what stands there is no text".to_owned())
 }

@@ -96,6 +96,14 @@ pub struct Server {
     /// The largest request head, and the largest answer head of an upstream. From 8k to 64k.
     #[serde(deserialize_with = "value::header_size")]
     pub max_header_size: Size,
+    /// Bytes that all sessions together may keep for receivers that do not take them. At least 128k. Reached: a session that
+    /// would keep more ends.
+    #[serde(deserialize_with = "value::buffer_size")]
+    pub max_buffered: Size,
+    /// A worker that is behind with its work by more than this lets nobody new in. At least 10ms.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub max_lag: Duration,
     /// Proxies in front, whose `X-Forwarded-For` is believed, as addresses or networks.
     #[serde(deserialize_with = "value::networks")]
     #[schemars(with = "Vec<value::NetworkText>")]
@@ -116,6 +124,8 @@ impl Default for Server {
             handshakes_in_flight: 1024,
             handshakes_in_flight_per_ip: 128,
             max_header_size: Size(16 * 1024),
+            max_buffered: Size(64 << 20),
+            max_lag: Duration::from_millis(500),
             trusted_proxies: Vec::new(),
             drain_timeout: Duration::from_secs(20),
             access_log: LogFormat::Auto,

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tokio_rustls::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
 use crate::gateway::{Place, Worker};
@@ -61,8 +62,17 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let stream = match &shared.listeners[listener].tls {
         None => Stream::Tcp(tcp),
         Some(acceptor) => {
-            let limited = acceptor.accept_with(tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
-            match timeout_at(deadline, limited).await {
+            let accept = async {
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+                // The answer to the hello is what TLS costs: a key exchange and a signature.
+                let answer = || {
+                    hello.into_stream_with(acceptor.config().clone(), |session| {
+                        session.set_buffer_limit(Some(tls::WRITE_BUFFER));
+                    })
+                };
+                worker.turns.take(answer).await.await
+            };
+            match timeout_at(deadline, accept).await {
                 Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream))),
                 Ok(Err(error)) => {
                     let (deny, why) = tls::clients::failure(&error);

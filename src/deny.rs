@@ -158,6 +158,7 @@ reasons! {
     ZoneCap           "zone_cap"           429 4029 Limit    "too many connections of what a zone counts by";
     RouteCap          "route_cap"          503 1013 Limit    "the route holds all the connections it may";
     TotalCap          "total_cap"          503 1013 Limit    "the gateway holds all the connections it may";
+    Overloaded        "overloaded"         503 1013 Limit    "the gateway is behind with its work and lets nobody new in for a moment";
     ZoneFull          "zone_full"          503 1013 Limit    "a zone remembers as many keys as it may, and all of them owe something";
     StoreUnavailable  "store_unavailable"  503 1013 Gateway  "Redis did not answer, and without it no limit can be told";
     MessageRate       "message_rate"       -   4029 Limit    "more messages than the route's rates allow";
@@ -175,7 +176,7 @@ reasons! {
     ClientLost        "client_lost"        499 -    Client   "the client's connection ended without a Close";
     IdleTimeout       "idle_timeout"       -   1001 Client   "nothing was received for the idle timeout, or a ping stayed unanswered";
     LifetimeOver      "lifetime_over"      -   1001 Operator "the session is as old as the route lets one be";
-    SlowConsumer      "slow_consumer"      -   1008 Client   "the receiver did not take its messages in time";
+    SlowConsumer      "slow_consumer"      -   1008 Client   "the receiver did not take its messages in time, or there is no room left to keep them";
     Draining          "draining"           503 1012 Operator "the gateway is shutting down";
     PolicyChanged     "policy_changed"     -   1008 Operator "the configuration changed and no longer allows this session";
     Kicked            "kicked"             -   1008 Operator "an operator ended this session";
@@ -214,9 +215,10 @@ impl Deny {
                 | Deny::TokenForbidden
                 | Deny::KeysUnavailable
                 | Deny::HandshakeRate
+                | Deny::ZoneFull
+                | Deny::StoreUnavailable
                 | Deny::ClientLost
                 | Deny::Draining
-                | Deny::StoreUnavailable
                 | Deny::Internal
         );
         !self.reserved() && (of_both || self.about_token() || self.of_renewal_alone())
@@ -237,6 +239,7 @@ impl Deny {
                 | Deny::TokenRevoked
                 | Deny::ClientLost
                 | Deny::Draining
+                | Deny::StoreUnavailable
                 | Deny::Internal
         );
         !self.reserved() && (self.row().status.is_none() || both)
@@ -245,7 +248,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(self, Deny::ZoneCap | Deny::SlowConsumer | Deny::PolicyChanged)
+        matches!(self, Deny::ZoneCap | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

@@ -3,7 +3,10 @@
 //! Each worker is a thread with a runtime and listening sockets of its own: a connection never changes its thread. One
 //! more thread does what is no traffic: the admin's pages and the drain.
 
+mod bind;
+pub mod lag;
 mod sources;
+pub mod turns;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
@@ -12,7 +15,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -28,14 +30,19 @@ use crate::keyset::Keysets;
 use crate::leases;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::{Metrics, Traffic};
+use crate::metrics::{Metrics, Sources, Traffic};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
+use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
+use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
 use crate::store::Redis;
+use bind::{bind, named};
+use lag::Lag;
+use turns::Turns;
 
 /// The operator's listener, before there is a thread for it.
 struct Desk {
@@ -87,6 +94,10 @@ pub struct Shared {
     pub handshakes_per_ip: Arc<KeyedCap>,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
+    /// How far each worker is behind.
+    pub lags: Arc<[Lag]>,
+    /// How far, in milliseconds, it may be.
+    pub max_lag: u64,
     /// How far the gateway is.
     pub phase: watch::Sender<Phase>,
 }
@@ -152,6 +163,16 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its own counters, by route.
     pub traffic: Vec<Arc<Traffic>>,
+    /// For the costly step of each handshake.
+    pub turns: Turns,
+}
+
+impl Worker {
+    /// Whether it keeps up with its work.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.shared.lags[self.index].pace(self.shared.max_lag)
+    }
 }
 
 /// A gateway that runs.
@@ -289,8 +310,13 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
     let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
     let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
     let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
-    let sources =
-        sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref());
+    let buffered = Buffered::new(loaded.max_buffered);
+    let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
+    let sources = Sources {
+        buffered: sources::buffered(&buffered),
+        worker_lags: sources::worker_lags(&lags),
+        ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref())
+    };
     let listeners = loaded.listen.into_iter().zip(&names);
     Shared {
         listeners: listeners
@@ -305,6 +331,7 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
             clock,
             log,
             sessions: Registry::new(workers),
+            buffered,
         }),
         upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
         keysets,
@@ -313,6 +340,8 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
         handshake_places: loaded.handshakes_in_flight,
         handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
         max_head: loaded.max_head,
+        lags,
+        max_lag: loaded.max_lag,
         phase: watch::Sender::new(Phase::Running),
         policy,
     }
@@ -322,8 +351,10 @@ fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr],
 fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
     let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
     let mut phase = shared.phase.subscribe();
-    let worker = Rc::new(Worker { index, shared, traffic });
+    let worker = Rc::new(Worker { index, shared, traffic, turns: Turns::default() });
     runtime.block_on(async move {
+        let watched = worker.shared.clone();
+        tokio::task::spawn_local(async move { watched.lags[index].watch(&watched.books.clock).await });
         for (listener, socket) in sockets.into_iter().enumerate() {
             match TcpListener::from_std(socket) {
                 Ok(socket) => drop(tokio::task::spawn_local(listener::run(worker.clone(), socket, listener))),
@@ -385,30 +416,4 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     }
     let missing = shared.keysets.missing(&shared.books.clock);
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
-}
-
-/// One socket for each worker on one address: the kernel spreads the clients among them.
-fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    let socket = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        Ok::<_, io::Error>(socket)
-    };
-    // With SO_REUSEPORT alone a second gateway would silently share the address: a first bind without it shows who is there.
-    socket()?.bind(&address.into())?;
-    let mut bound: Vec<StdListener> = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = socket()?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        let port_known = bound.first().map_or(Ok(address), StdListener::local_addr)?;
-        socket.bind(&port_known.into())?;
-        socket.listen(1024)?;
-        bound.push(socket.into());
-    }
-    Ok(bound)
-}
-
-fn named(key: &str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{key}.address: {address} can't be listened on: {error}"))
 }

@@ -2,13 +2,14 @@
 //!
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
+mod admission;
 pub mod record;
-mod refetch;
 mod renew;
 pub mod told;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::gateway::{Phase, Place, Worker};
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity;
+use crate::policy::overload::Pace;
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Decision, Denial};
@@ -134,10 +136,16 @@ impl Handshake {
         }
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
+        if self.worker.pace() != Pace::Keeps
+            && let Some(route) = shared.policy.route(&opening)
+        {
+            attempt.found(route);
+            return Err(overloaded());
+        }
         let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
         let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
-        let decision = refetch::admit(shared, &ask).await;
+        let decision = admission::admit(shared, &ask).await;
         attempt.decided(&decision);
         self.warn_of(&decision);
         let mut admission = decision.verdict?;
@@ -204,6 +212,12 @@ impl Handshake {
 
 const fn draining() -> Denial {
     Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping", behind: None }
+}
+
+/// Those who are refused at one moment do not come back at one moment: after 1 to 10 s, each when chance says.
+fn overloaded() -> Denial {
+    let chance = RandomState::new().hash_one(()) % 10;
+    Denial { retry_after: Some(1 + chance), ..Denial::new(Deny::Overloaded, "the worker's lag is over max_lag") }
 }
 
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.

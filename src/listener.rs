@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::connection::{self, Accepted};
 use crate::gateway::{Phase, Place, Worker};
+use crate::policy::overload::Pace;
 
 /// How long accepting rests after an error that is not one client's own.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -36,6 +37,10 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
             Ok((tcp, peer)) => {
                 metrics.accepted(index);
                 let peer = peer.ip().to_canonical();
+                if shared.listeners[index].tls.is_some() && worker.pace() == Pace::FarBehind {
+                    metrics.shed(index);
+                    continue;
+                }
                 let Some(share) = shared.handshake_share(peer) else {
                     metrics.shed(index);
                     continue;

@@ -12,6 +12,7 @@ use crate::admin::AdminToken;
 use crate::config::value::KeySet;
 use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
 use crate::material::{KeyMaterial, Material};
+use crate::now::millis;
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
@@ -43,6 +44,10 @@ pub struct Loaded {
     pub handshakes_in_flight: usize,
     /// The same by address.
     pub handshakes_in_flight_per_ip: usize,
+    /// Bytes that all sessions together may keep.
+    pub max_buffered: u64,
+    /// Milliseconds that a worker may be behind.
+    pub max_lag: u64,
     /// Bytes of a head.
     pub max_head: usize,
     /// How long a drain takes.
@@ -126,6 +131,8 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
+        max_buffered: config.server.max_buffered.0,
+        max_lag: millis(config.server.max_lag),
         // At most 64 KiB: so it parsed.
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,

@@ -1,8 +1,8 @@
 //! Decisions, pure: no socket, no clock, no file, no log. What a handshake needs to know is an argument, the answer is a value.
 //!
-//! [`Policy::admit`] is the order in which a handshake is judged, and that order has reasons: what costs nothing first; the
-//! Origin before the rate, so that a hostile page can't spend a victim's budget; the rate by address before the
-//! signature, so that a flood can't buy CPU; caps last, since they are the one thing that is held.
+//! The order in which a handshake is judged ([`stages`]) has reasons: what costs nothing first; the Origin before the rate, so
+//! that a hostile page can't spend a victim's budget; the rate by address before the signature, so that a flood can't buy
+//! CPU; caps last, since they are the one thing that is held.
 
 pub mod account;
 pub mod assertion;
@@ -21,6 +21,7 @@ pub mod lease;
 pub mod limit;
 pub mod meter;
 pub mod origin;
+pub mod overload;
 pub mod rates;
 pub mod remote;
 pub mod renew;
@@ -28,6 +29,7 @@ pub mod request;
 pub mod require;
 pub mod revocation;
 pub mod route;
+pub mod stages;
 pub mod target;
 pub mod tell;
 pub mod token;
@@ -42,11 +44,9 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::deny::Deny;
-use crate::now::Now;
 use cap::{Cap, KeyedPermit, Permit};
 use certificate::Certificate;
 use identity::Identity;
-use key::rule::Facts;
 use key::{Key, KeyHasher};
 use lease::wishes::Wishes;
 use limit::{Exceeded, LimitInfo};
@@ -55,11 +55,11 @@ use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
-use route::{Captures, Matcher, Route, Stage};
+use route::{Captures, Matcher, Route};
 use tell::Telling;
 use token::published::{Behind, Published};
 use upward::Vouched;
-use zone::{Hit, Zone};
+use zone::Zone;
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ pub struct Denial {
     pub retry_after: Option<u64>,
     /// More about it, for the log alone.
     pub why: &'static str,
-    /// Present: a newer key set might say otherwise, and [`Policy::admit_again`] would.
+    /// Present: a newer key set might say otherwise.
     pub behind: Option<Behind>,
 }
 
@@ -208,56 +208,6 @@ impl Policy {
     pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
-    }
-
-    /// Whether a session may be opened.
-    #[must_use]
-    pub fn admit(&self, ask: &Ask<'_>, now: Now) -> Decision {
-        let Opening { host, path } = ask.opening;
-        let found = self.ranked.iter().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
-        let Some((captures, route)) = found else {
-            return Decision::no(Denial::new(Deny::NoRoute, "no route matches host and path"));
-        };
-        let mut decision =
-            Decision { route: Some(route.clone()), captures, ..Decision::no(Denial::new(Deny::Internal, "undecided")) };
-        decision.verdict = self.admit_to(route, ask, now, &mut decision);
-        decision
-    }
-
-    fn admit_to(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        check_origin(route, ask.headers)?;
-        let captures = found.captures.clone();
-        let wait_ms = charge(route, Stage::Address, &facts(route, ask, None), &captures, now, &mut found.exceeded)?;
-        found.turn = now.mono.saturating_add(wait_ms);
-        self.admit_bearer(route, ask, now, found)
-    }
-
-    /// Judges the token once more, and what comes behind it: what a handshake was charged before that, it has paid.
-    #[must_use]
-    pub fn admit_again(&self, ask: &Ask<'_>, mut decision: Decision, now: Now) -> Decision {
-        if let Some(route) = decision.route.clone() {
-            decision.verdict = self.admit_bearer(&route, ask, now, &mut decision);
-        }
-        decision
-    }
-
-    fn admit_bearer(&self, route: &Route, ask: &Ask<'_>, now: Now, found: &mut Decision) -> Result<Admission, Denial> {
-        let mut identity = identity::identify(route, ask, now)?;
-        found.subject.clone_from(&identity.subject);
-        identity::allow(route, &identity, &found.captures)?;
-        identity::check_revoked(route, &mut identity, &self.revocations, now)?;
-        let vouched = identity::vouch(route, &identity)?;
-        let known = facts(route, ask, Some(&identity));
-        let wait_ms = charge(route, Stage::Identity, &known, &found.captures, now, &mut found.exceeded)?;
-        found.turn = found.turn.max(now.mono.saturating_add(wait_ms));
-        let meters = meter::open::meters(route, &known, &found.captures, now.mono, &mut found.exceeded)?;
-        let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
-        let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
-        let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
-        let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
-        let wait_ms = found.turn.saturating_sub(now.mono);
-        let captures = found.captures.clone();
-        Ok(Admission { permits, meters, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
 
     fn take_slots(
@@ -295,39 +245,10 @@ impl Policy {
     }
 }
 
-/// What is known of a handshake when it is counted.
-fn facts<'a>(route: &'a Route, ask: &Ask<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
-    Facts { client: ask.client, headers: ask.headers, host: &ask.opening.host, route: &route.name, identity }
-}
-
-/// Charges a handshake by all limits of one stage, or by none. Milliseconds that it has to wait.
-fn charge(
-    route: &Route,
-    stage: Stage,
-    facts: &Facts<'_>,
-    captures: &Captures,
-    now: Now,
-    exceeded: &mut Vec<Exceeded>,
-) -> Result<u64, Denial> {
-    let limits = rates::hits(route, stage, facts, captures);
-    if limits.is_empty() {
-        return Ok(0);
-    }
-    let hits: Vec<Hit<'_>> = limits.iter().map(|(_, hit)| *hit).collect();
-    rates::answer(&limits, &zone::admit(&hits, now.mono), exceeded)
-}
-
-fn check_origin(route: &Route, headers: &HeaderMap) -> Result<(), Denial> {
-    let Some(origins) = &route.origins else { return Ok(()) };
-    let origin = headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes);
-    let why = if origin.is_some() { "not on the route's list" } else { "no Origin, and the route has a list" };
-    origins.check(origin).map_err(|deny| Denial::new(deny, why))
-}
-
 impl Decision {
-    /// A no before there was a route.
+    /// Nothing is known yet.
     #[must_use]
-    pub fn no(denial: Denial) -> Self {
+    pub fn undecided() -> Self {
         Self {
             route: None,
             captures: Captures::default(),
@@ -335,7 +256,7 @@ impl Decision {
             exceeded: Vec::new(),
             near: Near::default(),
             turn: 0,
-            verdict: Err(denial),
+            verdict: Err(Denial::new(Deny::Internal, "undecided")),
         }
     }
 }

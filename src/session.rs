@@ -4,6 +4,7 @@
 //! it that nothing is sent after a Close, that both sides get one, and that a blocked write in one direction does not
 //! stall the other.
 
+pub mod buffered;
 pub mod exit;
 pub mod frame;
 pub mod judge;
@@ -86,8 +87,8 @@ impl Session {
         let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, up, fragments[0]);
         let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, down, fragments[1]);
         Self {
-            up: Pump::new(up, opened.client.1, now),
-            down: Pump::new(down, opened.upstream.1, now),
+            up: Pump::new(up, opened.client.1, exit.buffered().clone(), now),
+            down: Pump::new(down, opened.upstream.1, exit.buffered().clone(), now),
             client: opened.client.0,
             upstream: opened.upstream.0,
             route: opened.route,
@@ -106,14 +107,14 @@ impl Session {
     fn pump(&mut self, cx: &mut Context<'_>, now: u64) {
         BUFFER.with_borrow_mut(|scratch| {
             loop {
-                let mut wake = Wake::new(scratch, now);
+                let mut wake = Wake::new(scratch, now, self.exit.buffered().read_size());
                 let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut wake);
                 self.exit.count(Direction::ToUpstream, &wake);
                 self.up.take_exceeded(|exceeded, count| self.exit.exceeded(exceeded, count));
                 if let Poll::Ready(event) = up {
                     self.on_event(Direction::ToUpstream, event, now);
                 }
-                let mut wake = Wake::new(scratch, now);
+                let mut wake = Wake::new(scratch, now, self.exit.buffered().read_size());
                 let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut wake);
                 self.exit.count(Direction::ToClient, &wake);
                 self.down.take_exceeded(|exceeded, count| self.exit.exceeded(exceeded, count));
@@ -129,26 +130,27 @@ impl Session {
     }
 
     fn on_event(&mut self, direction: Direction, event: Event, now: u64) {
-        let sender = match direction {
-            Direction::ToUpstream => Side::Client,
-            Direction::ToClient => Side::Upstream,
+        let (sender, receiver) = match direction {
+            Direction::ToUpstream => (Side::Client, Side::Upstream),
+            Direction::ToClient => (Side::Upstream, Side::Client),
         };
         match event {
             Event::Closed(code) => self.note_end(End { side: sender, reason: None, code }, now),
             Event::SenderLost => self.on_lost(sender, now),
             // What the receiver still has to say, a Close above all, comes through the other direction, and so does its end.
             Event::ReceiverLost => {
-                let (side, deny) = match direction {
-                    Direction::ToUpstream => (Side::Upstream, Deny::UpstreamLost),
-                    Direction::ToClient => (Side::Client, Deny::ClientLost),
+                let deny = match direction {
+                    Direction::ToUpstream => Deny::UpstreamLost,
+                    Direction::ToClient => Deny::ClientLost,
                 };
                 match direction {
                     Direction::ToUpstream => self.up.abandon_receiver(),
                     Direction::ToClient => self.down.abandon_receiver(),
                 }
-                self.lost.get_or_insert(End { side, reason: Some(deny), code: None });
+                self.lost.get_or_insert(End { side: receiver, reason: Some(deny), code: None });
                 self.deadline.get_or_insert(now + self.route.terms.close_timeout);
             }
+            Event::NoRoom => self.end_by(receiver, Deny::SlowConsumer, now),
             Event::Violation(violation) => self.end_by(sender, violation.deny, now),
         }
     }
@@ -247,6 +249,24 @@ impl Session {
         [self.up.waits_until(), self.down.waits_until()].into_iter().flatten().max()
     }
 
+    /// Ends it for a receiver that takes nothing. To be asked once there was an attempt to write: a worker that comes late
+    /// finds room that was there long ago. Says whether there is something to send.
+    fn check_receivers(&mut self, now: u64) -> bool {
+        let (due, receiver) = self.slow_at();
+        let over = self.deadline.is_none() && now >= due;
+        if over {
+            self.end_by(receiver, Deny::SlowConsumer, now);
+        }
+        over
+    }
+
+    /// When a receiver that goes on taking nothing has waited for too long, and which.
+    fn slow_at(&self) -> (u64, Side) {
+        let at = |pump: &Pump| pump.waits_since().map_or(u64::MAX, |since| since + self.route.terms.send_timeout);
+        let (up, down) = (at(&self.up), at(&self.down));
+        if up < down { (up, Side::Upstream) } else { (down, Side::Client) }
+    }
+
     fn idle_at(&self) -> u64 {
         let last = self.up.heard().max(self.down.heard()).max(self.turn().unwrap_or(0));
         last.saturating_add(self.route.terms.idle_timeout)
@@ -295,7 +315,7 @@ impl Session {
             None => self.ping_at(now),
         };
         let expiry = self.route.terms.expiry.next(&self.told, self.exit.ends());
-        self.idle_at().min(expiry).min(ping).min(turn)
+        self.idle_at().min(self.slow_at().0).min(expiry).min(ping).min(turn)
     }
 
     /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so
@@ -344,7 +364,7 @@ impl Future for Session {
         }
         this.check_orders(now);
         this.pump(cx, now);
-        if this.check_silence(now) {
+        if this.check_receivers(now) || this.check_silence(now) {
             this.pump(cx, now);
         }
         // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
-use redis::Cmd;
+use redis::{Cmd, FromRedisValue, ScriptInvocation};
 use tokio::sync::Notify;
 
 use crate::metrics::{Fallback, Operation, RedisCounts};
@@ -149,12 +149,21 @@ impl Redis {
     ///
     /// # Errors
     /// There is no answer. It may have been done all the same.
-    pub async fn command<T: redis::FromRedisValue>(
+    pub async fn command<T: FromRedisValue>(&self, operation: Operation, command: &Cmd) -> Result<T, Unavailable> {
+        self.0.link.ask(operation, async |connection| command.query_async(connection).await).await
+    }
+
+    /// A script, for what is stored beside limits: its keys are made by [`Redis::key`]. One that the server does not know is
+    /// brought to it.
+    ///
+    /// # Errors
+    /// There is no answer. It may have been done all the same.
+    pub async fn script<T: FromRedisValue>(
         &self,
         operation: Operation,
-        command: &Cmd,
+        call: &ScriptInvocation<'_>,
     ) -> Result<T, Unavailable> {
-        self.0.link.ask(operation, async |connection| command.query_async(connection).await).await
+        self.0.link.ask(operation, async |connection| call.invoke_async(connection).await).await
     }
 
     /// A key of these parts, as `{wsgate}:zone:logins:0123..`. All keys share one hash slot.

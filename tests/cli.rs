@@ -190,6 +190,74 @@ fn check_tells_how_long_an_identity_lasts_and_what_it_takes() {
     }
 }
 
+/// The fenced blocks of the page's section, in order.
+fn example_of_why() -> Vec<String> {
+    let page = include_str!("../docs/troubleshooting.md");
+    let section = page.split("\n## Why was I refused\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    section.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap().1.to_owned()).collect()
+}
+
+/// The lines without the time, which differs each time.
+fn timeless(text: &str) -> Vec<&str> {
+    text.lines().map(|line| if line.contains(" exp ") { "exp" } else { line }).collect()
+}
+
+#[test]
+fn the_page_s_example_of_a_refusal_is_what_is_printed() {
+    let [toml, commands, printed] = &example_of_why()[..] else { panic!("three blocks") };
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), toml);
+    let secret = "s".repeat(32);
+    let words = |line: &str| -> Vec<String> { line.split_whitespace().skip(1).map(str::to_owned).collect() };
+    let (mint, check) = commands.trim().split_once('\n').unwrap();
+    let mint = words(mint.strip_prefix("export WSGATE_TOKEN=$(").unwrap().strip_suffix(')').unwrap());
+    let (code, token, error) = said(&wsgate(&[]).args(&mint).env("JWT_SECRET", &secret).output().unwrap());
+    assert_eq!(code, 0, "{error}");
+    let check = words(&check.replace("gateway.toml", &path));
+    let output =
+        wsgate(&[]).args(&check).env("JWT_SECRET", &secret).env("WSGATE_TOKEN", token.trim()).output().unwrap();
+    let (code, text, error) = said(&output);
+    assert_eq!((code, error.as_str()), (1, ""));
+    assert_eq!(timeless(&text), timeless(printed));
+    assert!(!text.contains(token.trim()) && !text.contains(&secret), "{text}");
+}
+
+#[test]
+fn explain_tells_admitted_refused_and_undecided_apart_by_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[jwt.away]\nalgorithms = [\"ES256\"]\n\
+                jwks = \"http://127.0.0.1:9/keys\"\n[[route]]\npath = \"/ws\"\nupstream = \"http://127.0.0.1:9\"\n\
+                origins = \"any\"\n[[route]]\npath = \"/away\"\nupstream = \"http://127.0.0.1:9\"\njwt = \"away\"\n";
+    let path = config(folder.path(), text);
+    for (options, expected, last) in [
+        (&["--path=/ws", "--header=X-One: 1"][..], 0, "admitted"),
+        (&["--path=/nowhere"], 1, "refused: no_route, status 404 (no route matches host and path)"),
+        (&["--path=/away", "--token=a.b.c"], 3, "undecided: the token's keys are published by their issuer"),
+    ] {
+        let (code, text, error) = run(&[&["check", "--config", &path, "--explain"], options].concat());
+        assert_eq!(code, expected, "{text}{error}");
+        assert!(text.lines().last().unwrap().starts_with(last), "{text}");
+    }
+    for wrong in
+        [&["--path=/ws"][..], &["--explain", "--ip=here"], &["--explain", "--header=none"], &["--explain", "--path= "]]
+    {
+        assert_eq!(run(&[&["check", "--config", &path], wrong].concat()).0, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn check_warns_of_a_limit_by_host_where_any_host_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[zone.hosts]\nkey = \"host\"\nrate = \"1r/s\"\n\
+                [zone.idle]\nrate = \"1r/s\"\n[[route]]\nupstream = \"http://127.0.0.1:9\"\norigins = \"any\"\n\
+                handshakes = { zone = \"hosts\" }\n";
+    let (code, _, error) = run(&["check", "--config", &config(folder.path(), text)]);
+    assert_eq!(code, 0, "{error}");
+    for said in ["route[0].handshakes.zone: the zone counts by host", "zone.idle: no route uses it"] {
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 #[test]
 fn check_points_at_the_place_of_a_mistake_and_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines.
+//! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines; or with `--explain` what
+//! it would do with one handshake.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use super::{Failure, load, print};
+use super::{ConfigFile, Failure, explain, load, print};
 use crate::config::{ClientCertificate, DenyBy, OnExpiry, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::limit::What;
@@ -12,9 +12,25 @@ use crate::policy::route::Route;
 use crate::policy::target::Transport;
 use crate::policy::token::published::Published;
 
-pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let loaded = load(config)?;
-    print(&describe(&loaded, &config.display().to_string()))
+/// What is checked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = explain::AFTER_HELP)]
+pub(super) struct Options {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Say step by step what would become of one handshake, and why
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    handshake: explain::Asked,
+}
+
+pub(super) fn run(options: Options) -> Result<(), Failure> {
+    let loaded = load(&options.file.config)?;
+    if options.explain {
+        return explain::run(&loaded, options.handshake);
+    }
+    print(&describe(&loaded, &options.file.config.display().to_string()))
 }
 
 /// What a gateway with this config would do.
@@ -38,6 +54,9 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let _ = writeln!(text, "jwt.{jwt} fetches {location}, every {refresh}s unless its server says otherwise");
     }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
+    let (kept, lag) = (loaded.max_buffered >> 10, loaded.max_lag);
+    let _ =
+        writeln!(text, "at most {kept} KiB kept for slow receivers; nobody new while a worker is over {lag} ms late");
     match loaded.admin {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
@@ -78,11 +97,16 @@ fn revocations(loaded: &Loaded) -> String {
 }
 
 fn target(route: &Route) -> String {
+    format!("{}{}", server(route), route.target.path.as_deref().unwrap_or_default())
+}
+
+/// The server that a route leads to.
+pub(super) fn server(route: &Route) -> String {
     match &route.target.transport {
         Transport::Tcp { host, port, tls } => {
             let scheme = if *tls { "https" } else { "http" };
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            format!("{scheme}://{host}:{port}{}", route.target.path.as_deref().unwrap_or_default())
+            format!("{scheme}://{host}:{port}")
         }
         Transport::Unix(path) => format!("unix:{}", path.display()),
     }

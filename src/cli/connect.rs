@@ -12,7 +12,6 @@ use http::{HeaderName, HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::Error;
 
 use super::Failure;
-use crate::material::option;
 use talk::End;
 
 const AFTER_HELP: &str = "\
@@ -54,7 +53,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// A further header; may be given several times
-    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long, value_name = "NAME: VALUE", value_parser = super::header)]
     header: Vec<(HeaderName, HeaderValue)>,
     /// After the end of the input: how long nothing may come before the connection is closed
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = super::time)]
@@ -62,7 +61,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(mut options: Options) -> Result<(), Failure> {
-    options.token = token(&options).map_err(Failure::CouldNotRun)?;
+    options.token = super::token(options.token.take(), options.token_file.as_deref()).map_err(Failure::CouldNotRun)?;
     let tls = dial::tls(&options).map_err(Failure::CouldNotRun)?;
     let request = dial::request(&options).map_err(Failure::CommandLine)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,15 +80,6 @@ pub(super) fn run(mut options: Options) -> Result<(), Failure> {
     })?;
     eprintln!("closed: {}", describe(&end));
     if is_good(&end) { Ok(()) } else { Err(Failure::No) }
-}
-
-fn token(options: &Options) -> Result<Option<String>, String> {
-    let Some(path) = &options.token_file else {
-        let variable = || std::env::var("WSGATE_TOKEN").ok().filter(|token| !token.is_empty());
-        return Ok(options.token.clone().or_else(variable));
-    };
-    let text = String::from_utf8(option::file("--token-file", path)?);
-    text.map(|text| Some(text.trim().to_owned())).map_err(|_| "--token-file: what stands there is no text".to_owned())
 }
 
 fn describe(end: &End) -> String {
@@ -131,16 +121,10 @@ fn url(text: &str) -> Result<Uri, String> {
     if known && url.authority().is_some() { Ok(url) } else { Err("ws://HOST/PATH or wss://HOST/PATH".to_owned()) }
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("as 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| format!("`{name}` is no header's name"))?;
-    let value = value.trim().parse().map_err(|_| "the value has characters that no header may have".to_owned())?;
-    Ok((name, value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::header;
 
     #[test]
     fn only_a_close_that_says_all_is_well_is_a_good_end() {

@@ -130,6 +130,10 @@ pub struct Route {
     #[serde(default = "twenty_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub ping_timeout: Duration,
+    /// How long a side may take no byte of what waits for it, before its session ends.
+    #[serde(default = "one_minute", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub send_timeout: Duration,
     /// How long a Close may wait for its answer.
     #[serde(default = "five_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
@@ -174,6 +178,10 @@ pub struct ExpiryNotice {
 
 fn twenty_seconds() -> Duration {
     Duration::from_secs(20)
+}
+
+fn one_minute() -> Duration {
+    Duration::from_secs(60)
 }
 
 fn ten_minutes() -> Duration {

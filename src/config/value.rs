@@ -22,7 +22,7 @@ use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{
-    fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+    buffer_size, fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
 };
 pub use key_part::KeyPart;
 pub use number::{Rate, Size};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::lag::Lag;
 use crate::access_log::AccessLog;
 use crate::keyset::Keysets;
 use crate::metrics::{CapFill, Sources, ZoneFill};
@@ -11,6 +12,7 @@ use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
 use crate::policy::zone::Zone;
+use crate::session::buffered::Buffered;
 use crate::store::Redis;
 
 /// What the metrics ask for at each scrape.
@@ -44,7 +46,20 @@ pub(super) fn of(
         revocations: Box::new(revocations),
         redis: redis.map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
+        ..Sources::default()
     }
+}
+
+/// Bytes that all sessions keep, and how many they may.
+pub(super) fn buffered(buffered: &Arc<Buffered>) -> Box<dyn Fn() -> (u64, u64) + Send + Sync> {
+    let buffered = buffered.clone();
+    Box::new(move || (buffered.bytes(), buffered.limit()))
+}
+
+/// How late each worker came to its last tick, in milliseconds.
+pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send + Sync> {
+    let lags = lags.clone();
+    Box::new(move || lags.iter().map(Lag::last_ms).collect())
 }
 
 fn zones(policy: Arc<Policy>) -> impl Fn() -> Vec<ZoneFill> {

@@ -63,6 +63,11 @@ impl Attempt {
         }
     }
 
+    /// Keeps the route of a handshake that is refused before it is judged.
+    pub fn found(&mut self, route: &Arc<Route>) {
+        self.route = Some(route.clone());
+    }
+
     /// Keeps what a decision found out, for the log.
     pub fn decided(&mut self, decision: &Decision) {
         self.route.clone_from(&decision.route);

@@ -15,11 +15,14 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answer, Handshake, draining, refetch};
+use super::{Answer, Handshake, admission, draining};
 use crate::deny::Deny;
+use crate::gateway::Shared;
+use crate::policy::identity::Identity;
 use crate::policy::renew::{self, Renewal, bad};
 use crate::policy::request::Opening;
-use crate::policy::route::Route;
+use crate::policy::route::{Captures, Route, Stage};
+use crate::policy::stages::check_origin;
 use crate::policy::{Ask, Denial, Policy};
 use crate::session::live::Live;
 use crate::session::live::holder::Token;
@@ -88,17 +91,17 @@ async fn renew(
         return Err(draining());
     }
     renew::check_form(&parts.method, parts.version, &parts.headers)?;
-    let mut exceeded = Vec::new();
-    let wait_ms = shared.policy.admit_renewal(route, ask, shared.books.clock.now(), &mut exceeded);
-    shared.books.exceeded(&exceeded);
-    let wait_ms = wait_ms?;
+    check_origin(route, &parts.headers)?;
+    let turn = charge(shared, route, ask, None).await?;
     let body = read(handshake, route, parts, body).await?;
     let judge = || shared.policy.renew(route, ask, &body, shared.books.clock.now());
     let mut renewal = match judge() {
-        Err(denial) if refetch::is_worth_another_look(shared, &denial).await? => judge()?,
+        Err(denial) if admission::has_newer_keys(shared, &denial).await? => judge()?,
         first => first?,
     };
     record.subject.clone_from(&renewal.identity.subject);
+    let turn = turn.max(charge(shared, route, ask, Some(&renewal.identity)).await?);
+    let wait_ms = turn.saturating_sub(shared.books.clock.mono());
     if wait_ms > 0 {
         // Who waits has no place any more, and no slot of a session to be: only who could renew one may wait.
         sessions_of(handshake, route, &renewal)?;
@@ -107,6 +110,17 @@ async fn renew(
     }
     let sessions = move_sessions(handshake, route, &renewal)?;
     Ok((renewal, sessions))
+}
+
+/// Charges it to the limits of handshakes: those of the bearer, once that is known, and those of the address before. A
+/// limit whose `when` asks for a `{name}` is for nobody here, for the sessions have that and not the renewal.
+async fn charge(shared: &Shared, route: &Route, ask: &Ask<'_>, bearer: Option<&Identity>) -> Result<u64, Denial> {
+    let stage = if bearer.is_some() { Stage::Identity } else { Stage::Address };
+    let mut exceeded = Vec::new();
+    let limits = route.counted(stage, ask, bearer, &Captures::default());
+    let turn = admission::charge(shared, limits, &mut exceeded).await;
+    shared.books.exceeded(&exceeded);
+    turn
 }
 
 /// The body, whole and bounded, before the deadline of the handshake.

@@ -195,6 +195,10 @@ pub struct Sources {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
     pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    /// Bytes that sessions keep for receivers, and how many they may.
+    pub buffered: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    /// How late each worker came to its last tick, in milliseconds.
+    pub worker_lags: Box<dyn Fn() -> Vec<u64> + Send + Sync>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
@@ -202,7 +206,7 @@ pub struct Sources {
 }
 
 impl Default for Sources {
-    /// No limits, no zones, no caps, no key sets, nothing under way, nothing dropped.
+    /// No limits, no zones, no caps, no key sets, no workers, nothing under way, nothing kept, nothing dropped.
     fn default() -> Self {
         Self {
             limits: Arc::default(),
@@ -211,6 +215,8 @@ impl Default for Sources {
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
+            buffered: Box::new(|| (0, 0)),
+            worker_lags: Box::new(Vec::new),
             redis: None,
             log_dropped: Box::new(|| 0),
         }

@@ -117,6 +117,12 @@ families! {
         "Messages that a limit left out, from either side";
     EXCEEDED Counter "wsgate_limit_exceeded_total" ["route", "limit", "zone", "direction", "action", "dry_run"]
         "What exceeded a limit, by what became of it, or with dry_run = true would have; zone is left out of a rate or cap of the route's own, direction of what is no traffic";
+    BUFFERED Gauge "wsgate_buffered_bytes" []
+        "Bytes that sessions keep in memory: what a receiver did not take yet, and what waits for its rate";
+    BUFFERED_LIMIT Gauge "wsgate_buffered_limit_bytes" []
+        "Bytes that they may keep, max_buffered";
+    WORKER_LAG Gauge "wsgate_worker_lag_seconds" ["worker"]
+        "How late a worker came to its last tick, of which there are twenty a second: how long its work had to wait";
     ZONE_ENTRIES Gauge "wsgate_zone_entries" ["zone"]
         "Keys that the zone remembers";
     ZONE_CAPACITY Gauge "wsgate_zone_capacity" ["zone"]
@@ -142,7 +148,7 @@ families! {
     ACCEPT_ERRORS Counter "wsgate_accept_errors_total" ["listener"]
         "Accepts that failed, as without file descriptors";
     SHED Counter "wsgate_handshakes_shed_total" ["listener"]
-        "Connections closed at once since their address had too many handshakes under way";
+        "Connections closed at once, since their address had too many handshakes under way or, with TLS, the worker was far behind";
     REVOCATIONS Gauge "wsgate_revocations" []
         "Revocations that count now";
     REVOCATIONS_CAPACITY Gauge "wsgate_revocations_capacity" []

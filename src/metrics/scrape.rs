@@ -114,11 +114,12 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     })
 }
 
-/// Whether a session can end so: a side closes, is lost or breaks a rule, and everything else the gateway does. Only what
+/// Whether a session can end so: a side closes, is lost, breaks a rule or takes nothing, and everything else the gateway does. Only what
 /// clients send has a largest size.
 fn ends(side: Side, reason: Option<Deny>) -> bool {
-    let of_client = [None, Some(Deny::ClientLost), Some(Deny::BadFrame), Some(Deny::MessageTooBig)];
-    let of_upstream = [None, Some(Deny::UpstreamLost), Some(Deny::BadFrame)];
+    let of_client =
+        [None, Some(Deny::ClientLost), Some(Deny::BadFrame), Some(Deny::MessageTooBig), Some(Deny::SlowConsumer)];
+    let of_upstream = [None, Some(Deny::UpstreamLost), Some(Deny::BadFrame), Some(Deny::SlowConsumer)];
     match side {
         Side::Client => of_client.contains(&reason),
         Side::Upstream => of_upstream.contains(&reason),
@@ -158,6 +159,14 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
 fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::EXCEEDED, |out| counts.limits.iter().try_for_each(|limit| exceeded(limit, out)))?;
+    let (kept, most) = (counts.sources.buffered)();
+    family(to, &family::BUFFERED, |out| out.gauge([], kept))?;
+    family(to, &family::BUFFERED_LIMIT, |out| out.gauge([], most))?;
+    let lags = (counts.sources.worker_lags)();
+    family(to, &family::WORKER_LAG, |out| {
+        let mut workers = lags.iter().enumerate();
+        workers.try_for_each(|(worker, late)| out.gauge([&worker.to_string()], *late as f64 / 1e3))
+    })?;
     let zones = (counts.sources.zones)();
     family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
     family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;

@@ -33,6 +33,8 @@ fn metrics() -> Metrics {
         }),
         in_flight: Box::new(|| 4),
         revocations: Box::new(|| (8, 9)),
+        buffered: Box::new(|| (10, 11)),
+        worker_lags: Box::new(|| vec![1, 250]),
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
@@ -126,6 +128,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "subject_cap",
         "route_cap",
         "total_cap",
+        "overloaded",
         "upstream_connect",
         "upstream_refused",
         "upstream_timeout",
@@ -150,12 +153,12 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let start = "wsgate_sessions_ended_total{route=\"chat\",";
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
-        ("client", "bad_frame client_lost closed message_too_big"),
+        ("client", "bad_frame client_lost closed message_too_big slow_consumer"),
         (
             "gateway",
             "certificate_expired draining idle_timeout internal kicked lifetime_over message_rate token_expired token_revoked",
         ),
-        ("upstream", "bad_frame closed upstream_lost"),
+        ("upstream", "bad_frame closed slow_consumer upstream_lost"),
     ];
     let expected: Vec<_> = by_side
         .iter()
@@ -215,7 +218,8 @@ fn traffic_is_the_sum_over_the_workers() {
 
     drop((here, there, too));
     let after = samples(&metrics);
-    for (name, active) in starting_with(&after, "wsgate_sessions_active").chain(starting_with(&after, "wsgate_worker_"))
+    for (name, active) in
+        starting_with(&after, "wsgate_sessions_active").chain(starting_with(&after, "wsgate_worker_sessions"))
     {
         assert_eq!(active, 0.0, "{name}");
     }
@@ -251,6 +255,9 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_access_log_dropped_total", 5.0),
         ("wsgate_revocations", 8.0),
         ("wsgate_revocations_capacity", 9.0),
+        ("wsgate_buffered_bytes", 10.0),
+        ("wsgate_buffered_limit_bytes", 11.0),
+        (r#"wsgate_worker_lag_seconds{worker="1"}"#, 0.25),
         (
             r#"wsgate_limit_exceeded_total{route="a\"b",limit="handshakes",zone="logins",action="refuse",dry_run="true"}"#,
             2.0,

@@ -92,6 +92,13 @@ impl Bucket {
         (verdict, Bucket { excess, last })
     }
 
+    /// What it would owe had a hit of this cost not come. Of hits that came since none is forgotten: had that one been
+    /// the free first, the next would have been it.
+    #[must_use]
+    pub const fn without(self, cost: u64) -> Self {
+        Self { excess: self.excess.saturating_sub(cost), ..self }
+    }
+
     /// Whether so little is owed that forgetting the bucket changes no later verdict on hits of at most this cost.
     #[must_use]
     pub fn is_drained(&self, rate: Rate, cost: u64, now_ms: u64) -> bool {

@@ -153,7 +153,8 @@ pub fn vouch(route: &Route, identity: &Identity) -> Result<Vouched, Denial> {
 
 /// The one verifier there is; of several, the one whose issuer the token names. What an unverified token says is good
 /// for this alone: which of the operator's own rules it has to hold by.
-fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifier> {
+#[must_use]
+pub fn choose<'a>(verifiers: &'a [Arc<Verifier>], token: &str) -> Option<&'a Verifier> {
     if let [only] = verifiers {
         return Some(only);
     }

@@ -5,6 +5,7 @@
 
 pub mod rule;
 mod shared;
+mod shown;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::identity::{self, Identity};
 use super::key::Key;
-use super::limit::Exceeded;
 use super::request::Opening;
-use super::route::{Captures, Route, Stage};
-use super::{Ask, Denial, Policy, charge, check_origin, facts, token};
+use super::route::{Captures, Route};
+use super::stages::check_origin;
+use super::{Ask, Denial, Policy, token};
 use crate::config::value::TokenFrom;
 use crate::deny::Deny;
 use crate::now::Now;
@@ -69,22 +69,6 @@ impl Policy {
         let route_there = self.ranked.iter().find(|(matcher, _)| matcher.matches(host, path).is_some());
         let is_first = route_there.is_none_or(|(matcher, _)| place.place.compare(&matcher.place).is_le());
         is_first.then_some(route)
-    }
-
-    /// Whether a renewal may be tried at all: the Origin, and the rate of handshakes, which it is charged to. Milliseconds
-    /// that it has to wait for its turn.
-    ///
-    /// # Errors
-    /// `origin_missing`, `origin_forbidden` or `handshake_rate`.
-    pub fn admit_renewal(
-        &self,
-        route: &Route,
-        ask: &Ask<'_>,
-        now: Now,
-        exceeded: &mut Vec<Exceeded>,
-    ) -> Result<u64, Denial> {
-        check_origin(route, ask.headers)?;
-        charge(route, Stage::Address, &facts(route, ask, None), &Captures::default(), now, exceeded)
     }
 
     /// Whether a page may ask what it may send.

@@ -67,22 +67,32 @@ impl Require {
     /// # Errors
     /// Why not, for the log: names nothing that stands in the token.
     pub fn check<'a>(&self, claims: &Claims, captured: impl Fn(&str) -> Option<&'a str>) -> Result<(), &'static str> {
-        for rule in &self.0 {
-            let Some(value) = claims.get(&rule.claim) else {
-                return Err("a claim that `require` names is not in the token");
-            };
-            let holds = |want: &Want| match want {
-                Want::Value(wanted) => holds(&rule.claim, value, &|one| one == wanted),
-                Want::Capture(name) => {
-                    captured(name).is_some_and(|text| holds(&rule.claim, value, &|one| is_text(one, text)))
-                }
-            };
-            let allowed = if rule.all { rule.wanted.iter().all(holds) } else { rule.wanted.iter().any(holds) };
-            if !allowed {
-                return Err("a claim that `require` names does not hold what it asks for");
+        self.each(claims, captured).find_map(|(_, holds)| holds.err()).map_or(Ok(()), Err)
+    }
+
+    /// Each claim that is looked at, and whether it holds what is asked of it; or why not.
+    pub fn each<'a>(
+        &self,
+        claims: &Claims,
+        captured: impl Fn(&str) -> Option<&'a str>,
+    ) -> impl Iterator<Item = (&str, Result<(), &'static str>)> {
+        self.0.iter().map(move |rule| (rule.claim.as_str(), rule.check(claims, &captured)))
+    }
+}
+
+impl Rule {
+    fn check<'a>(&self, claims: &Claims, captured: &impl Fn(&str) -> Option<&'a str>) -> Result<(), &'static str> {
+        let Some(value) = claims.get(&self.claim) else {
+            return Err("a claim that `require` names is not in the token");
+        };
+        let holds = |want: &Want| match want {
+            Want::Value(wanted) => holds(&self.claim, value, &|one| one == wanted),
+            Want::Capture(name) => {
+                captured(name).is_some_and(|text| holds(&self.claim, value, &|one| is_text(one, text)))
             }
-        }
-        Ok(())
+        };
+        let allowed = if self.all { self.wanted.iter().all(holds) } else { self.wanted.iter().any(holds) };
+        if allowed { Ok(()) } else { Err("a claim that `require` names does not hold what it asks for") }
     }
 }
 

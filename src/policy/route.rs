@@ -146,6 +146,8 @@ pub struct Terms {
     pub ping_interval: Option<u64>,
     /// Silence after a ping that ends it.
     pub ping_timeout: u64,
+    /// How long a receiver may take nothing of what waits for it.
+    pub send_timeout: u64,
     /// How long a Close waits for its answer.
     pub close_timeout: u64,
     /// How long it may last.

@@ -136,6 +136,18 @@ impl Verifier {
         self.issuers.iter().flatten().map(String::as_str)
     }
 
+    /// The name of its `[jwt.NAME]`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Milliseconds that clocks may differ.
+    #[must_use]
+    pub fn leeway(&self) -> u64 {
+        self.leeway
+    }
+
     /// Bytes beyond which a token is refused unread.
     #[must_use]
     pub fn max_token_size(&self) -> u64 {
@@ -227,6 +239,20 @@ impl Verifier {
             }),
         }
     }
+}
+
+/// What a token says of its signature, unverified, for people: its `alg`, and its `kid` if it has one.
+#[must_use]
+pub fn unverified_header(token: &str) -> Option<(String, Option<String>)> {
+    let header = Parts::split(token).ok()?.header().ok()?;
+    Some((header.alg, header.kid))
+}
+
+/// When a token says that it ends, unverified, in milliseconds of the wall clock.
+#[must_use]
+pub fn unverified_end(token: &str) -> Option<u64> {
+    let (registered, _) = Parts::split(token).ok()?.claims().ok()?;
+    registered.exp.map(claims::NumericDate::millis)
 }
 
 /// What a token names as its issuer, unverified: to choose by which rules it is judged, and for nothing else.

@@ -6,6 +6,7 @@
 //! A handshake charges its keys here ([`admit`]); a session that is charged message by message holds the accounts of its
 //! keys ([`Zone::hold`]). Both may be the same key's.
 
+mod refund;
 pub mod table;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::account::{Account, Hold};
 use super::bucket::{Bucket, Limit, Verdict};
 use super::key::Key;
 use crate::config::value::Rate;
+pub use refund::Refund;
 use table::{Shard, Table};
 
 /// A named rate and its buckets.
@@ -167,26 +169,27 @@ impl Zone {
 /// Judges one handshake by several limits, in their order. The first that refuses ends it and nothing is charged;
 /// otherwise all are charged, and the longest wait counts. Other workers see all of it or nothing.
 pub fn admit(hits: &[Hit<'_>], now_ms: u64) -> Outcome {
+    settle(hits, now_ms, |_, _| {})
+}
+
+/// The same where others are still to be asked, who may refuse: then what was charged here is given back.
+pub fn admit_for_now<'a>(hits: &[Hit<'a>], now_ms: u64) -> (Outcome, Refund<'a>) {
+    let mut refund = Refund::default();
+    let outcome = settle(hits, now_ms, |charge, before| refund.add(charge, before));
+    (outcome, refund)
+}
+
+/// Locks, judges, and charges if nobody refuses; `charged` is told of each account what it was before.
+fn settle<'a>(hits: &[Hit<'a>], now_ms: u64, charged: impl FnMut(Charge<'a>, Option<Bucket>)) -> Outcome {
     let shards = lock_shards(hits);
     let held = shared_accounts(&shards, hits);
     let accounts = held.iter().map(|account| (account.address(), account.lock())).collect();
     let mut locked = Locked { shards, accounts, charges: Vec::with_capacity(hits.len()) };
-    let mut longest = 0;
-    let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
-    for (index, hit) in hits.iter().enumerate() {
-        match locked.judge(index, hit, now_ms) {
-            Ok(0) => {}
-            Ok(wait_ms) if !hit.dry_run => {
-                longest = longest.max(wait_ms);
-                delayed.push(index);
-            }
-            Ok(wait_ms) => dry_runs.push(DryRun::Delayed { index, wait_ms }),
-            Err(refusal) if hit.dry_run => dry_runs.push(DryRun::Refused(refusal)),
-            Err(refusal) => return Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() },
-        }
+    let outcome = locked.judge_all(hits, now_ms);
+    if outcome.answer.is_ok() {
+        locked.charge(charged);
     }
-    locked.charge();
-    Outcome { answer: Ok(longest), dry_runs, delayed }
+    outcome
 }
 
 /// Shards that one handshake needs, each with its address, in the order of these.
@@ -217,27 +220,49 @@ fn shared_accounts(shards: &Shards<'_>, hits: &[Hit<'_>]) -> Vec<Arc<Account>> {
 
 /// All that one handshake needs, held at once, and what it will be charged. Accounts are locked behind shards, each of both
 /// in the order of the addresses.
-struct Locked<'a, 'b> {
-    shards: Shards<'a>,
+struct Locked<'h, 'b, 'a> {
+    shards: Shards<'h>,
     accounts: Vec<(usize, MutexGuard<'b, Option<Bucket>>)>,
-    charges: Vec<Charge>,
+    charges: Vec<Charge<'a>>,
 }
 
-struct Charge {
+struct Charge<'a> {
+    zone: &'a Zone,
     shard: usize,
     key: Key,
     bucket: Bucket,
+    /// Units, of all hits of this account together.
+    cost: u64,
 }
 
-impl Locked<'_, '_> {
+impl<'a> Locked<'_, '_, 'a> {
     /// Where the account of a key stands among the locked ones.
     fn held(&self, shard: usize, key: Key) -> Option<usize> {
         let address = self.shards[shard].1.account(key)?.address();
         self.accounts.iter().position(|(at, _)| *at == address)
     }
 
+    /// What all of them say together; what they charge is noted.
+    fn judge_all(&mut self, hits: &[Hit<'a>], now_ms: u64) -> Outcome {
+        let mut longest = 0;
+        let (mut dry_runs, mut delayed) = (Vec::new(), Vec::new());
+        for (index, hit) in hits.iter().enumerate() {
+            match self.judge(index, hit, now_ms) {
+                Ok(0) => {}
+                Ok(wait_ms) if !hit.dry_run => {
+                    longest = longest.max(wait_ms);
+                    delayed.push(index);
+                }
+                Ok(wait_ms) => dry_runs.push(DryRun::Delayed { index, wait_ms }),
+                Err(refusal) if hit.dry_run => dry_runs.push(DryRun::Refused(refusal)),
+                Err(refusal) => return Outcome { answer: Err(refusal), dry_runs, delayed: Vec::new() },
+            }
+        }
+        Outcome { answer: Ok(longest), dry_runs, delayed }
+    }
+
     /// The wait, and the charge is noted; or the refusal.
-    fn judge(&mut self, index: usize, hit: &Hit<'_>, now_ms: u64) -> Result<u64, Refusal> {
+    fn judge(&mut self, index: usize, hit: &Hit<'a>, now_ms: u64) -> Result<u64, Refusal> {
         let (_, capacity) = hit.zone.place(hit.key);
         let shard = shard_of(&self.shards, hit);
         // Two limits may count the same key in one zone: the second one then counts on top of the first.
@@ -267,8 +292,11 @@ impl Locked<'_, '_> {
             Verdict::Reject { retry_ms } => return Err(Refusal { index, retry_ms, zone_full: false }),
         };
         match noted {
-            Some(at) => self.charges[at].bucket = bucket,
-            None => self.charges.push(Charge { shard, key: hit.key, bucket }),
+            Some(at) => {
+                self.charges[at].bucket = bucket;
+                self.charges[at].cost += hit.cost;
+            }
+            None => self.charges.push(Charge { zone: hit.zone, shard, key: hit.key, bucket, cost: hit.cost }),
         }
         Ok(wait_ms)
     }
@@ -281,14 +309,13 @@ impl Locked<'_, '_> {
         entries.len() + to_come < capacity
     }
 
-    fn charge(mut self) {
-        for Charge { shard, key, bucket } in std::mem::take(&mut self.charges) {
-            match self.held(shard, key) {
-                Some(at) => *self.accounts[at].1 = Some(bucket),
-                None => {
-                    self.shards[shard].1.buckets.insert(key, bucket);
-                }
-            }
+    fn charge(mut self, mut charged: impl FnMut(Charge<'a>, Option<Bucket>)) {
+        for charge in std::mem::take(&mut self.charges) {
+            let before = match self.held(charge.shard, charge.key) {
+                Some(at) => self.accounts[at].1.replace(charge.bucket),
+                None => self.shards[charge.shard].1.buckets.insert(charge.key, charge.bucket),
+            };
+            charged(charge, before);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::buffered::Buffered;
 use super::frame;
 use super::live::order::Order;
 use super::live::{Entry, Live};
@@ -68,6 +69,13 @@ impl Exit {
     #[must_use]
     pub fn instant(&self, mono: u64) -> Instant {
         self.books.clock.instant(mono)
+    }
+
+    /// What all sessions keep.
+    #[must_use]
+    #[inline]
+    pub fn buffered(&self) -> &Arc<Buffered> {
+        &self.books.buffered
     }
 
     /// The connection's number.

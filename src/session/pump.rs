@@ -3,17 +3,24 @@
 //! While nothing flows there is no buffer. While the receiver does not take, nothing is read: that is the whole of
 //! backpressure. A pump never decides that a session ends; it says what happened.
 
+mod wake;
+
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::buffered::{Buffered, Kept};
 use super::frame::Violation;
-use super::judge::{Judge, Mode, Tally, Then};
+use super::judge::{Judge, Mode, Then};
 use super::own::Own;
+use crate::deny::Deny;
 use crate::policy::limit::Exceeded;
 use crate::stream::Stream;
+
+pub use wake::{Event, Wake};
 
 /// Bytes of one read, of which a frame may be any part.
 pub const READ: usize = 64 * 1024;
@@ -21,38 +28,14 @@ pub const READ: usize = 64 * 1024;
 /// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
 const TURN: usize = 16;
 
-/// What a session has to know of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The sender's Close was seen, and passed on unless the receiver had one already. Nothing after it counts.
-    Closed(Option<u16>),
-    /// The sender's connection ended without a Close.
-    SenderLost,
-    /// The receiver's connection takes nothing more.
-    ReceiverLost,
-    /// The sender broke a rule; nothing it sends counts any more.
-    Violation(Violation),
-}
+/// The time since which nothing waits.
+const NOTHING: u64 = u64::MAX;
 
-/// What one wake has to do its work with.
-pub struct Wake<'a> {
-    /// The thread's buffer.
-    pub scratch: &'a mut [u8],
-    /// [`crate::now::Now::mono`].
-    pub now: u64,
-    /// What was seen.
-    pub tally: Tally,
-    /// Bytes that passed.
-    pub bytes: u64,
-}
-
-impl<'a> Wake<'a> {
-    /// With nothing seen yet.
-    #[must_use]
-    pub fn new(scratch: &'a mut [u8], now: u64) -> Self {
-        Self { scratch, now, tally: Tally::default(), bytes: 0 }
-    }
-}
+/// A message that has to wait for its rate, and no memory left for it to wait in.
+const NO_ROOM_TO_WAIT: Violation = Violation {
+    deny: Deny::MessageRate,
+    why: "more messages than the rate allows, and no memory left to keep them in",
+};
 
 /// What there is still to come from the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +52,15 @@ enum Sender {
 pub struct Pump {
     judge: Judge,
     /// `[sent..judged]` waits for the receiver, `[judged..]` for the judge. Empty, without capacity, while nothing flows.
-    kept: Vec<u8>,
+    kept: Kept,
     sent: usize,
     judged: usize,
     /// Whether what waits for the judge can be judged without more bytes.
     look_again: bool,
     /// Whether TLS may still hold bytes that the socket did not take.
     unflushed: bool,
+    /// Since when something waits for a receiver that took no byte; [`NOTHING`] while nothing does.
+    waits_since: u64,
     own: Own,
     sender: Sender,
     /// Whether a ping of our own stands in the stream and waits for the receiver; what is kept behind it is not its affair.
@@ -84,16 +69,18 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// A direction whose sender's first bytes came with the handshake. `now` is [`crate::now::Now::mono`].
+    /// A direction whose sender's first bytes came with the handshake, and what it keeps counts in `total`. `now` is
+    /// [`crate::now::Now::mono`].
     #[must_use]
-    pub fn new(judge: Judge, first: &[u8], now: u64) -> Self {
+    pub fn new(judge: Judge, first: &[u8], total: Arc<Buffered>, now: u64) -> Self {
         Self {
             judge,
-            kept: first.to_vec(),
+            kept: Kept::new(first, total),
             sent: 0,
             judged: 0,
             look_again: !first.is_empty(),
             unflushed: false,
+            waits_since: NOTHING,
             own: Own::default(),
             sender: Sender::Speaks,
             ping_waits: false,
@@ -117,6 +104,13 @@ impl Pump {
     #[must_use]
     pub fn is_reading(&self) -> bool {
         self.sent == self.judged && self.waits_until().is_none()
+    }
+
+    /// Since when the receiver has taken no byte of what waits for it, in [`crate::now::Now::mono`]. Of what TLS holds it
+    /// shows only when all is taken.
+    #[must_use]
+    pub fn waits_since(&self) -> Option<u64> {
+        Some(self.waits_since).filter(|&since| since != NOTHING)
     }
 
     /// Whether a ping of our own has not gone out yet.
@@ -220,6 +214,22 @@ impl Pump {
         to: &mut Stream,
         wake: &mut Wake<'_>,
     ) -> Poll<Event> {
+        let polled = self.move_on(cx, from, to, wake);
+        if self.sent == self.judged && !self.unflushed {
+            self.waits_since = NOTHING;
+        } else if self.waits_since == NOTHING {
+            self.waits_since = wake.now;
+        }
+        polled
+    }
+
+    fn move_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        wake: &mut Wake<'_>,
+    ) -> Poll<Event> {
         for _ in 0..TURN {
             match self.poll_send(cx, to) {
                 Poll::Pending => return Poll::Pending,
@@ -260,7 +270,7 @@ impl Pump {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
-            self.unflushed = true;
+            self.note_taken();
         }
         self.forget_sent();
         Poll::Ready(Ok(()))
@@ -270,23 +280,18 @@ impl Pump {
     fn forget_sent(&mut self) {
         self.ping_waits = false;
         if self.sent > 0 {
-            self.kept.drain(..self.sent);
+            self.kept.let_go(self.sent);
             self.sent = 0;
             self.judged = 0;
-            if self.kept.is_empty() {
-                self.keep_nothing();
-            }
         }
     }
 
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
     fn put_in_own_frames(&mut self) -> bool {
-        let Some((mut frame, is_ping)) = self.own.take(&self.judge) else { return false };
+        let Some((frame, is_ping)) = self.own.take(&self.judge) else { return false };
         self.ping_waits = is_ping;
         self.judged = frame.len();
-        frame.reserve_exact(self.kept.len());
-        frame.extend_from_slice(&self.kept);
-        self.kept = frame;
+        self.kept.put_front(frame);
         true
     }
 
@@ -310,7 +315,7 @@ impl Pump {
         let held = self.kept.len().min(wake.scratch.len());
         let mut filled = held;
         if !self.look_again {
-            let end = wake.scratch.len().min(held + READ);
+            let end = wake.scratch.len().min(held + wake.read);
             let mut buf = ReadBuf::new(&mut wake.scratch[held..end]);
             // An error here is a reset or a TLS fault: in either case nothing more comes.
             if ready!(Pin::new(from).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
@@ -334,17 +339,21 @@ impl Pump {
             return None;
         }
         let mut at = 0;
-        let mut receiver_lost = false;
+        let mut lost = None;
         loop {
             let mode = self.own.mode();
             let input = &wake.scratch[at..filled];
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
-                if self.forward(cx, to, input, pass).is_err() {
+                lost = match self.forward(cx, to, input, pass) {
+                    Ok(true) => None,
+                    Ok(false) => Some(Event::NoRoom),
+                    Err(_) => Some(Event::ReceiverLost),
+                };
+                if lost.is_some() {
                     // The sender may have said its Close behind this, or just here: that is found all the same.
                     self.abandon_receiver();
-                    receiver_lost = true;
                 }
             }
             at += pass;
@@ -354,8 +363,14 @@ impl Pump {
                     self.look_again = then == Then::Wait;
                     // Behind our own Close nothing counts but the sender's: that is found by looking again.
                     self.look_again |= then == Then::Boundary && at < filled;
-                    self.kept.extend_from_slice(&wake.scratch[at..filled]);
-                    return receiver_lost.then_some(Event::ReceiverLost);
+                    let rest = &wake.scratch[at..filled];
+                    if then == Then::Wait && self.kept.is_empty() && !self.kept.make_room(rest.len()) {
+                        self.look_again = false;
+                        self.sender = Sender::Ignored;
+                        return Some(Event::Violation(NO_ROOM_TO_WAIT));
+                    }
+                    self.kept.push(rest);
+                    return lost;
                 }
                 // These two end the session, whether or not the receiver is lost.
                 Then::Closed(code) => {
@@ -364,8 +379,11 @@ impl Pump {
                     return Some(Event::Closed(code));
                 }
                 Then::Violation(violation) => {
-                    if self.judge.survives(&violation) {
-                        self.kept.extend_from_slice(&wake.scratch[at..filled]);
+                    let rest = &wake.scratch[at..filled];
+                    // Without room for the rest its Close is not looked for.
+                    let fits = !self.kept.is_empty() || self.kept.make_room(rest.len());
+                    if self.judge.survives(&violation) && fits {
+                        self.kept.push(rest);
                         self.look_again = true;
                     } else {
                         self.sender = Sender::Ignored;
@@ -376,8 +394,9 @@ impl Pump {
         }
     }
 
-    /// Writes at once what the receiver takes of the first `pass` bytes of `input`, and keeps the rest of them.
-    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, input: &[u8], pass: usize) -> io::Result<()> {
+    /// Writes at once what the receiver takes of the first `pass` bytes of `input`, and keeps the rest of them. False:
+    /// there is no room for it.
+    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, input: &[u8], pass: usize) -> io::Result<bool> {
         let mut at = 0;
         while self.kept.is_empty() && at < pass {
             match Pin::new(&mut *to).poll_write(cx, &input[at..pass])? {
@@ -385,19 +404,25 @@ impl Pump {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(written) => at += written,
             }
-            self.unflushed = true;
+            self.note_taken();
         }
-        if self.kept.is_empty() && at < pass {
-            // All of the input that may have to be kept, at once: a growing buffer would take up to twice as much.
-            self.kept.reserve_exact(input.len() - at);
+        // All of the input that may have to be kept, at once.
+        if self.kept.is_empty() && at < pass && !self.kept.make_room(input.len() - at) {
+            return Ok(false);
         }
-        self.kept.extend_from_slice(&input[at..pass]);
+        self.kept.push(&input[at..pass]);
         self.judged = self.kept.len();
-        Ok(())
+        Ok(true)
+    }
+
+    /// The receiver has taken something, as far as one can see.
+    fn note_taken(&mut self) {
+        self.unflushed = true;
+        self.waits_since = NOTHING;
     }
 
     fn keep_nothing(&mut self) {
-        self.kept = Vec::new();
+        self.kept.clear();
         self.sent = 0;
         self.judged = 0;
     }

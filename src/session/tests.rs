@@ -5,6 +5,7 @@ mod ends;
 mod expiry;
 mod rest;
 pub(super) mod rig;
+mod slow;
 mod turn;
 
 use super::*;

@@ -40,8 +40,7 @@ impl Redis {
         }
         let mut call = script::CHARGE.prepare_invoke();
         self.write(&mut call, hits);
-        let answer: Vec<u64> =
-            self.0.link.ask(Operation::Charge, async |connection| call.invoke_async(connection).await).await?;
+        let answer: Vec<u64> = self.script(Operation::Charge, &call).await?;
         read(&answer, hits.len()).ok_or_else(|| self.0.link.misunderstood(Operation::Charge))
     }
 

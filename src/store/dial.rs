@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::Settings;
+use super::link::IN_FLIGHT;
 use crate::policy::target::Transport;
 use crate::stream::Stream;
 use crate::{tls, upstream};
@@ -89,7 +90,10 @@ async fn log_in(settings: &Settings, server: &Transport, pushed: Pushed) -> Resu
 /// The driver lives on the thread that calls this.
 async fn speak(info: &RedisConnectionInfo, stream: Stream, pushed: Option<Pushed>) -> Result<Dialled, String> {
     // The one timeout of a call is the link's.
-    let mut config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+    let mut config = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_connection_timeout(None)
+        .set_pipeline_buffer_size(IN_FLIGHT);
     if let Some(pushed) = pushed {
         config = config.set_push_sender(move |info| {
             pushed(info);

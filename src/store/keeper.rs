@@ -12,7 +12,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::breaker::{Probe, State};
 use super::dial::{Dialled, dial, why};
-use super::table::Statement;
+use super::table::{Statement, Told};
 use super::tell::Teller;
 use super::{Heard, Listener, Redis, Unavailable, name, script};
 use crate::metrics::Operation;
@@ -80,14 +80,15 @@ impl Redis {
         let mut dialled = timeout(patience, self.greet(&new, listener)).await.map_err(late)??;
         self.0.table.lock().renamed();
         loop {
-            let due = self.due();
-            if due.is_empty() {
+            let statements = self.0.table.lock().statements(BATCH, true, self.0.clock.mono());
+            if statements.is_empty() {
                 break;
             }
-            let call = self.state_all(&new, &due);
-            let stating = call.invoke_async::<u64>(&mut dialled.connection);
-            timeout(patience, stating).await.map_err(late)?.map_err(|error| why(&error))?;
-            self.taken(&due);
+            let call = self.statement(&new, &statements);
+            let answer = timeout(patience, call.invoke_async(&mut dialled.connection)).await;
+            // Under a new name there is nothing that could be in their way.
+            let answer: Vec<u64> = answer.map_err(late)?.map_err(|error| why(&error))?;
+            self.refuse(&self.stated(&statements, &answer));
         }
         let beating = self.beat(&new, &old, &mut dialled.connection);
         timeout(patience, beating).await.map_err(late)?.map_err(|error| why(&error))?;
@@ -124,7 +125,7 @@ impl Redis {
                 () = self.0.link.rung() => {}
                 _ = beats.tick() => self.keep_alive().await,
                 _ = rewrites.tick() => {
-                    self.0.table.lock().touch_all();
+                    self.0.table.lock().doubt();
                     self.restate().await;
                 }
                 () = self.0.dirty.notified() => {
@@ -145,35 +146,41 @@ impl Redis {
         let node = self.node();
         let known = self.0.link.ask(Operation::Upkeep, async |connection| self.beat(&node, "", connection).await).await;
         if known == Ok(false) {
-            self.0.table.lock().touch_all();
+            self.0.table.lock().doubt();
         }
         // What a failure left undone is done now.
         self.restate().await;
     }
 
-    /// Writes down what is due. What fails stays due.
+    /// Writes down what is due, each once. What fails is due again.
     async fn restate(&self) {
         let node = self.node();
+        let mut refused = Vec::new();
         loop {
-            let due = self.due();
-            if due.is_empty() {
-                return;
+            let statements = self.0.table.lock().statements(BATCH, false, self.0.clock.mono());
+            if statements.is_empty() {
+                break;
             }
-            let call = self.state_all(&node, &due);
-            let stated: Result<u64, _> =
-                self.0.link.ask(Operation::Upkeep, async |connection| call.invoke_async(connection).await).await;
-            if stated.is_err() {
-                let mut table = self.0.table.lock();
-                due.iter().for_each(|statement| table.touch(&statement.place));
-                return;
+            match self.script::<Vec<u64>>(Operation::Upkeep, &self.statement(&node, &statements)).await {
+                Ok(answer) => refused.extend(self.stated(&statements, &answer)),
+                Err(_) => {
+                    let mut table = self.0.table.lock();
+                    statements.iter().for_each(|statement| table.unstated(statement));
+                    break;
+                }
             }
-            self.taken(&due);
         }
+        self.refuse(&refused);
+    }
+
+    fn refuse(&self, refused: &[(Statement, u64)]) {
+        let mut table = self.0.table.lock();
+        refused.iter().for_each(|(statement, version)| table.stated(statement, false, *version));
     }
 
     /// The server was told of this gateway, and knows nothing of it: it was flushed, or started anew.
     pub(super) fn forget(&self) {
-        self.0.table.lock().touch_all();
+        self.0.table.lock().doubt();
         self.0.forgotten.store(true, Ordering::Relaxed);
         self.0.dirty.notify_one();
     }
@@ -184,22 +191,31 @@ impl Redis {
         millis(pace.rewrite).saturating_mul(SPARE).max(millis(pace.ttl))
     }
 
-    fn due(&self) -> Vec<Statement> {
-        self.0.table.lock().due(BATCH, self.0.clock.mono())
-    }
-
-    fn taken(&self, statements: &[Statement]) {
+    /// Notes what the server took, and gives what it did not.
+    fn stated(&self, statements: &[Statement], answer: &[u64]) -> Vec<(Statement, u64)> {
+        let mut refused = Vec::new();
         let mut table = self.0.table.lock();
-        statements.iter().for_each(|statement| table.taken(statement));
+        for (at, statement) in statements.iter().enumerate() {
+            match answer.get(2 * at..2 * at + 2) {
+                Some(&[1, version]) => table.stated(statement, true, version),
+                Some(&[_, version]) => refused.push((statement.clone(), version)),
+                _ => table.unstated(statement),
+            }
+        }
+        refused
     }
 
-    fn state_all(&self, node: &str, statements: &[Statement]) -> ScriptInvocation<'static> {
+    fn statement(&self, node: &str, statements: &[Statement]) -> ScriptInvocation<'static> {
         let mut call = script::STATE.prepare_invoke();
         call.arg(node).arg(self.keep_ms());
         for statement in statements {
             let (cap, key) = &statement.place;
             call.key(self.key(&["cap", cap, &key.to_hex()]));
-            call.arg(statement.count).arg(statement.number).arg(statement.age_ms);
+            match statement.told {
+                Told::Whole(count) => call.arg("whole").arg(count),
+                Told::Change(more) => call.arg("change").arg(more),
+            };
+            call.arg(statement.version).arg(statement.age_ms);
         }
         call
     }

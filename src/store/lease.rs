@@ -45,9 +45,8 @@ impl Redis {
     pub async fn lease(&self, budget: &RemoteBudget<'_>, want: u64, debt: u64) -> Result<Granted, Unavailable> {
         let mut call = script::LEASE.prepare_invoke();
         self.write_lease(&mut call, budget, want, debt, 0);
-        let answer: Result<(u64, u64, u64), _> =
-            self.0.link.ask(Operation::Lease, async |connection| call.invoke_async(connection).await).await;
-        answer.map(|(units, retry_ms, excess)| Granted { units, retry_ms, excess })
+        let (units, retry_ms, excess) = self.script(Operation::Lease, &call).await?;
+        Ok(Granted { units, retry_ms, excess })
     }
 
     /// Gives back what was granted and not spent, as if it had not been granted; and charges what is owed.
@@ -57,9 +56,8 @@ impl Redis {
     pub async fn give_back(&self, budget: &RemoteBudget<'_>, units: u64, debt: u64) -> Result<(), Unavailable> {
         let mut call = script::LEASE.prepare_invoke();
         self.write_lease(&mut call, budget, 0, debt, units);
-        let answer: Result<(u64, u64, u64), _> =
-            self.0.link.ask(Operation::Lease, async |connection| call.invoke_async(connection).await).await;
-        answer.map(|_| ())
+        let _: (u64, u64, u64) = self.script(Operation::Lease, &call).await?;
+        Ok(())
     }
 
     pub(super) fn write_lease(

@@ -17,7 +17,7 @@ use crate::now::Clock;
 
 /// Calls that may wait for their answers at once. With one that hangs, so many wait until their time is over, and the
 /// breaker opens; a server that answers has so many behind it in some milliseconds.
-const IN_FLIGHT: usize = 1024;
+pub(super) const IN_FLIGHT: usize = 1024;
 
 /// What all who ask share.
 pub(super) struct Link {
@@ -87,19 +87,23 @@ impl Link {
                 self.counts.answered(operation, self.clock.micros().saturating_sub(began));
                 Ok(answer)
             }
-            Ok(Err(error)) if ends_connection(&error) => Err(self.failed(Unavailable::Lost)),
-            Ok(Err(_)) => Err(self.failed(Unavailable::Refused)),
-            Err(_) => Err(self.failed(Unavailable::Timeout)),
+            Ok(Err(error)) if ends_connection(&error) => Err(self.failed(Unavailable::Lost, &connection)),
+            Ok(Err(_)) => Err(self.failed(Unavailable::Refused, &connection)),
+            Err(_) => Err(self.failed(Unavailable::Timeout, &connection)),
         }
     }
 
     /// An answer that makes no sense.
     pub(super) fn misunderstood(&self, operation: Operation) -> Unavailable {
         self.counts.failed(operation, Unavailable::Refused);
-        self.failed(Unavailable::Refused)
+        Unavailable::Refused
     }
 
-    fn failed(&self, why: Unavailable) -> Unavailable {
+    fn failed(&self, why: Unavailable, connection: &Arc<MultiplexedConnection>) -> Unavailable {
+        // What becomes of an old connection's calls says nothing of the new one.
+        if !self.connection.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
+            return why;
+        }
         *self.why.lock() = why;
         let now = self.clock.mono();
         let mut breaker = self.breaker.lock();

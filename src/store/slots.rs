@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::table::{Place, Statement};
+use super::table::Place;
 use super::{Redis, Unavailable, script};
 use crate::metrics::Operation;
 use crate::policy::key::Key;
@@ -43,7 +43,8 @@ pub struct Held {
 }
 
 impl Redis {
-    /// Takes a slot of each cap, or none of any, as all gateways of the prefix that live count together.
+    /// Takes a slot of each cap, or none of any, as all gateways of the prefix that live count together. Each cap stands
+    /// there once. Dropped before it answers, it gives back whatever it took.
     ///
     /// # Errors
     /// There is no answer, and nothing is held. Where a limit is not to refuse then, [`Redis::hold`] counts the session.
@@ -51,51 +52,45 @@ impl Redis {
         if slots.is_empty() {
             return Ok(Taken::Held(Held { redis: self.clone(), slots: Vec::new() }));
         }
-        if !self.0.table.lock().has_room(slots.len()) {
-            self.0.counts.failed(Operation::Take, Unavailable::Busy);
-            return Err(Unavailable::Busy);
-        }
-        // From here on they count as held, so that every statement that overtakes this one includes them. Whatever ends
-        // this call, also that it is dropped, gives them back.
-        let held = self.held(slots);
-        let statements = held.state();
-        let node = self.node();
         let mut call = script::TAKE.key(self.key(&["nodes"]));
-        call.arg(&*node).arg(self.keep_ms());
-        for (slot, statement) in slots.iter().zip(&statements) {
+        call.arg(&*self.node()).arg(self.keep_ms());
+        let mut asking = Asking { redis: self.clone(), places: Vec::new() };
+        for slot in slots {
+            let Some((had, age_ms)) = asking.begin((slot.cap.clone(), slot.key)) else {
+                self.0.counts.failed(Operation::Take, Unavailable::Busy);
+                return Err(Unavailable::Busy);
+            };
             call.key(self.key(&["cap", slot.cap, &slot.key.to_hex()]));
-            call.arg(slot.limit).arg(statement.count).arg(statement.number);
-            call.arg(u8::from(statement.known)).arg(statement.age_ms);
+            call.arg(slot.limit).arg(had).arg(age_ms);
         }
-        let asked = self.0.link.ask(Operation::Take, async |connection| call.invoke_async(connection).await).await;
-        let (full, oldest, lost): (usize, String, u8) = asked?;
+        let (full, oldest, lost, versions): (usize, String, u8, Vec<u64>) = self.script(Operation::Take, &call).await?;
         if lost == 1 {
             self.forget();
         }
         match full.checked_sub(1) {
-            None => {
-                let mut table = self.0.table.lock();
-                statements.iter().for_each(|statement| table.taken(statement));
-                drop(table);
-                Ok(Taken::Held(held))
-            }
+            None if versions.len() == slots.len() => Ok(Taken::Held(asking.took(&versions))),
             Some(index) if index < slots.len() => {
-                held.never(&statements);
+                asking.refused();
                 Ok(Taken::Full { index, oldest: Some(oldest).filter(|node| !node.is_empty()).map(Into::into) })
             }
-            Some(_) => Err(self.0.link.misunderstood(Operation::Take)),
+            _ => Err(self.0.link.misunderstood(Operation::Take)),
         }
     }
 
     /// Counts a session of each cap whatever the limits: one that is let in although there was no answer, or in the place
     /// of one that was told to end. Other gateways hear of it as soon as the server does.
     pub fn hold(&self, slots: &[RemoteSlot<'_>]) -> Held {
-        let held = if self.0.table.lock().has_room(slots.len()) { self.held(slots) } else { self.held(&[]) };
+        let now = self.0.clock.mono();
         let mut table = self.0.table.lock();
-        held.slots.iter().for_each(|(place, _)| table.touch(place));
+        let held = slots.iter().filter_map(|slot| {
+            let place = (slot.cap.clone(), slot.key);
+            let number = table.add(&place, now)?;
+            Some((place, number))
+        });
+        let slots = held.collect();
         drop(table);
         self.0.dirty.notify_one();
-        held
+        Held { redis: self.clone(), slots }
     }
 
     /// Asks the gateway `node`, which may be this one, to end its oldest session of that key: see [`super::Heard::Evict`].
@@ -114,33 +109,47 @@ impl Redis {
     pub fn slots_held(&self) -> usize {
         self.0.table.lock().held()
     }
+}
 
-    fn held(&self, slots: &[RemoteSlot<'_>]) -> Held {
-        let now = self.0.clock.mono();
-        let mut table = self.0.table.lock();
-        let taken = slots.iter().map(|slot| {
-            let place = (slot.cap.clone(), slot.key);
-            let number = table.add(place.clone(), now);
-            (place, number)
-        });
-        Held { redis: self.clone(), slots: taken.collect() }
+/// A take under way. Dropped without an answer, it is in doubt.
+struct Asking {
+    redis: Redis,
+    places: Vec<Place>,
+}
+
+impl Asking {
+    fn begin(&mut self, place: Place) -> Option<(u64, u64)> {
+        let now = self.redis.0.clock.mono();
+        let begun = self.redis.0.table.lock().ask(&place, now)?;
+        self.places.push(place);
+        Some(begun)
+    }
+
+    fn took(mut self, versions: &[u64]) -> Held {
+        let now = self.redis.0.clock.mono();
+        let mut table = self.redis.0.table.lock();
+        let took = |(place, version): (Place, &u64)| {
+            let slot = table.took(&place, *version, now);
+            (place, slot)
+        };
+        let slots = self.places.drain(..).zip(versions).map(took).collect();
+        drop(table);
+        Held { redis: self.redis.clone(), slots }
+    }
+
+    fn refused(mut self) {
+        let mut table = self.redis.0.table.lock();
+        self.places.drain(..).for_each(|place| table.refused(&place));
     }
 }
 
-impl Held {
-    fn state(&self) -> Vec<Statement> {
-        let now = self.redis.0.clock.mono();
-        let mut table = self.redis.0.table.lock();
-        self.slots.iter().filter_map(|(place, _)| table.state(place, now)).collect()
-    }
-
-    /// The server did not take them. It has to be told only where a later statement included them.
-    fn never(mut self, statements: &[Statement]) {
-        let mut table = self.redis.0.table.lock();
-        for ((place, slot), statement) in self.slots.drain(..).zip(statements) {
-            let told = !table.is_last(statement);
-            table.remove(&place, slot, told);
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if self.places.is_empty() {
+            return;
         }
+        let mut table = self.redis.0.table.lock();
+        self.places.iter().for_each(|place| table.unanswered(place));
         drop(table);
         self.redis.0.dirty.notify_one();
     }
@@ -152,9 +161,7 @@ impl Drop for Held {
             return;
         }
         let mut table = self.redis.0.table.lock();
-        for (place, slot) in &self.slots {
-            table.remove(place, *slot, true);
-        }
+        self.slots.iter().for_each(|(place, slot)| table.remove(place, *slot));
         drop(table);
         self.redis.0.dirty.notify_one();
     }

@@ -92,7 +92,9 @@ fn one(rate: Rate, burst: u64, delay: u64) -> RemoteHit<'static> {
 fn the_vectors_of_nginx_hold_on_the_server() {
     const P: Option<u64> = Some(0);
     const R: Option<u64> = None;
-    let vectors: [(&str, u64, u64, &[(u64, Option<u64>)]); 7] = [
+    /// Rate, burst, delay, and the hits: when, and how long it waits if it is let in.
+    type Vector = (&'static str, u64, u64, &'static [(u64, Option<u64>)]);
+    let vectors: [Vector; 7] = [
         ("1r/s", 0, 0, &[(0, P), (0, R), (500, R), (999, R), (1000, P), (1500, R), (2000, P)]),
         ("10r/s", 0, 0, &[(0, P), (99, R), (100, P), (200, P), (299, R), (300, P)]),
         (
@@ -298,4 +300,34 @@ fn an_answer_that_makes_no_sense_is_none() {
     for answer in [&[][..], &[0], &[2, 1], &[0, 0, 1], &[0, 0, 3, 0, 0], &[0, 0, 1, 3, 0]] {
         assert_eq!(charge::read(answer, 1), None, "{answer:?}");
     }
+}
+
+/// What becomes of the field "3 7 0" of one node.
+fn stated(told: &mut Told, words: [&str; 4]) -> ((u64, u64), Option<String>) {
+    let Told { connection, .. } = told;
+    redis::cmd("HSET").arg("{told}:c").arg("n").arg("3 7 0").query::<()>(connection).unwrap();
+    let answer = script::STATE.key("{told}:c").arg("n").arg(10_000).arg(&words[..]).invoke(connection).unwrap();
+    (answer, redis::cmd("HGET").arg("{told}:c").arg("n").query(connection).unwrap())
+}
+
+#[test]
+fn a_whole_count_is_taken_only_at_the_version_that_it_knows() {
+    let mut told = Told::new();
+    let (answer, field) = stated(&mut told, ["whole", "1", "6", "0"]);
+    assert_eq!((answer, field.as_deref()), ((0, 7), Some("3 7 0")));
+    let (answer, field) = stated(&mut told, ["whole", "1", "7", "0"]);
+    assert_eq!((answer, field.is_some_and(|field| field.starts_with("1 8 "))), ((1, 8), true));
+    assert_eq!(stated(&mut told, ["whole", "0", "7", "0"]), ((1, 8), None));
+    // A change counts whatever was known, but where there is nothing to change.
+    let (answer, field) = stated(&mut told, ["change", "-2", "0", "0"]);
+    assert_eq!((answer, field.is_some_and(|field| field.starts_with("1 8 "))), ((1, 8), true));
+    told.forget();
+    let answer: (u64, u64) = script::STATE
+        .key("{told}:c")
+        .arg("n")
+        .arg(10_000)
+        .arg(&["change", "-1", "7", "0"])
+        .invoke(&mut told.connection)
+        .unwrap();
+    assert_eq!(answer, (0, 0));
 }

@@ -30,6 +30,10 @@ mod told;
 mod revocation;
 // Sessions that an operator ends.
 mod kick;
+// Limits of handshakes by every kind of key.
+mod zones;
+// What a handshake is charged, here and in a store that gateways share.
+mod charges;
 // How often, and how many at once.
 mod limits;
 // How a session ends.
@@ -50,6 +54,10 @@ mod renew;
 mod silence;
 // A reader that is slower than its writer.
 mod pressure;
+// Many that never read.
+mod slow;
+// A worker that is behind with its work.
+mod overload;
 // What a live socket holds.
 mod slots;
 // The gateway's own end, and what is said of every other.

@@ -53,7 +53,7 @@ async fn a_slow_reader_stops_its_writer_and_nothing_else() {
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_after_close_timeout() {
     let backend = Backend::new().await;
-    let mut gate = Gate::new(&backend.url(), "idle_timeout = \"60s\"\nclose_timeout = \"5s\"");
+    let mut gate = Gate::new(&backend.url(), "idle_timeout = \"60s\"\nsend_timeout = \"1h\"\nclose_timeout = \"5s\"");
     let (client, mut upstream) = gate.session(&backend).await;
     upstream.send(Frame::binary([]).header(MUCH as u64, false)).await;
     upstream.stuff(&[0; 65_536], MUCH, CALM).await;

@@ -45,6 +45,15 @@ pub fn header_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D
     Ok(size)
 }
 
+/// Reads what all sessions together may keep: at least one read of 64 KiB each way.
+pub fn buffer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+    let size = Size::deserialize(deserializer)?;
+    if size < Size(128 << 10) {
+        return Err(D::Error::custom(format!("{} bytes are too few for one session\nat least \"128k\"", size.0)));
+    }
+    Ok(size)
+}
+
 /// Reads the status of a refusal for a limit's sake, in the range of nginx's `limit_req_status`.
 pub fn refusal_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     let status = u16::deserialize(deserializer)?;

@@ -127,8 +127,13 @@ fn handshake(
     let account = account(typed.rate, typed.zone.as_ref(), KeyPart::Ip, at, named, found)?;
     if account.key.is_per_connection() {
         let message = "the zone's key is the connection, and each has but one handshake";
-        found.wrong(format!("{at}.zone"), message, "a zone with another key");
+        found.wrong(format!("{at}.zone"), message, "name a zone with another key");
         return None;
+    }
+    if account.key.parts().contains(&KeyPart::Host) && route.typed.host.is_none() {
+        let message =
+            "the zone counts by host, and this route takes any: a client that asks for another has another account";
+        found.warn(format!("{at}.zone"), message, "name the route's hosts in `host`");
     }
     let when = when(route, &typed.when, &account.key, at, found);
     let of_identity = account.key.needs_identity() || !when.is_empty();
@@ -210,6 +215,9 @@ pub(super) fn zones(
     let mut zones = BTreeMap::new();
     for (name, zone) in &config.zone {
         let Some(entries) = super::sections::entries(name, zone, found) else { continue };
+        if zone.store == Store::Redis && config.redis.is_none() {
+            found.problems.push(config::Redis::missing(format!("zone.{name}.store")));
+        }
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
         let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
         let leases = match (zone.store, zone.rate, &config.redis) {

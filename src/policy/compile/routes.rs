@@ -274,6 +274,7 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         idle_timeout: millis(typed.idle_timeout),
         ping_interval: typed.ping_interval.map(millis),
         ping_timeout: millis(typed.ping_timeout),
+        send_timeout: millis(typed.send_timeout),
         close_timeout: millis(typed.close_timeout),
         expiry: super::expiry::compile(typed, at, found),
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Findings;
 use crate::config::{Admin, Config, Route, Server, Zone};
 use crate::material::Material;
+use crate::now::millis;
 use crate::policy::token::Verifier;
 
 /// nginx: a state of 64 bytes, so that 1 MB holds 16 thousand.
@@ -18,6 +20,9 @@ const MAX_ENTRIES: u64 = 16 * 1024 * 1024;
 /// More handshakes or sessions than any machine holds: a slip of the pen.
 const MAX_BOUND: usize = 10_000_000;
 
+/// Less would refuse on a machine that does nothing.
+const LEAST_LAG: Duration = Duration::from_millis(10);
+
 pub(super) fn check_server(server: &Server, found: &mut Findings) {
     for (key, value, most) in [
         ("workers", server.workers.unwrap_or(1), 1024),
@@ -28,6 +33,10 @@ pub(super) fn check_server(server: &Server, found: &mut Findings) {
         if value > most {
             found.wrong(format!("server.{key}"), format!("{value} is too many"), &format!("at most {most}"));
         }
+    }
+    if server.max_lag < LEAST_LAG {
+        let message = format!("{} ms are no lag: timers alone are some of them late", millis(server.max_lag));
+        found.wrong("server.max_lag", message, "at least 10ms; some hundred are felt by a person");
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 
 use super::{Key, KeyHasher};
@@ -41,8 +40,8 @@ pub struct KeyRule {
 enum Hash {
     /// Seeded at random: for this gateway alone.
     Seeded(KeyHasher),
-    /// The same on every gateway, and no two texts are known to meet in it.
-    Sha256,
+    /// The same on every gateway.
+    Shared,
 }
 
 impl KeyRule {
@@ -51,7 +50,7 @@ impl KeyRule {
     pub fn new(parts: &[KeyPart], store: Store, hasher: &KeyHasher) -> Self {
         let hash = match store {
             Store::Local => Hash::Seeded(hasher.clone()),
-            Store::Redis => Hash::Sha256,
+            Store::Redis => Hash::Shared,
         };
         Self { parts: parts.into(), hash }
     }
@@ -86,12 +85,7 @@ impl KeyRule {
         }
         match &self.hash {
             Hash::Seeded(hasher) => hasher.key(&text),
-            Hash::Sha256 => {
-                let hash = digest(&SHA256, &text);
-                let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-                let hash = hash.as_ref();
-                Key { high: word(&hash[..8]), low: word(&hash[8..16]) }
-            }
+            Hash::Shared => Key::shared(&text),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::captures::{self, Captures, MAX_VALUE};
@@ -175,6 +176,31 @@ impl Matcher {
         let segments = self.place.segments.iter().zip(path.split('/').skip(1));
         let captured = segments.filter(|(segment, _)| **segment == Segment::Capture).map(|(_, asked)| asked);
         Some(Captures::new(&self.names, label.into_iter().chain(captured)))
+    }
+}
+
+/// As an operator writes it: host and path.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = self.names.iter();
+        let mut name = || names.next().map_or("", |name| name);
+        match &self.place.host {
+            Host::Any => {}
+            Host::Under(suffix) => write!(f, "*{suffix}")?,
+            Host::Label(suffix) => write!(f, "{{{}}}{suffix}", name())?,
+            Host::Exact(host) => f.write_str(host)?,
+        }
+        for segment in &self.place.segments {
+            match segment {
+                Segment::Literal(text) => write!(f, "/{text}")?,
+                Segment::Capture => write!(f, "/{{{}}}", name())?,
+            }
+        }
+        f.write_str(match (self.place.segments.is_empty(), self.place.exact) {
+            (true, _) => "/",
+            (false, true) => ", exactly",
+            (false, false) => "",
+        })
     }
 }
 

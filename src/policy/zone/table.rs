@@ -130,6 +130,19 @@ impl Shard {
         }
     }
 
+    /// What a key owes becomes this, if it owes anything. In its place: nothing is charged just now.
+    pub(super) fn correct(&mut self, key: Key, correct: impl FnOnce(Bucket) -> Option<Bucket>) {
+        if let Some(held) = self.held.get(&key) {
+            let mut owed = held.account.lock();
+            *owed = owed.and_then(correct);
+        } else if let Some(bucket) = self.buckets.get_mut(&key) {
+            match correct(*bucket) {
+                Some(corrected) => *bucket = corrected,
+                None => drop(self.buckets.remove(&key)),
+            }
+        }
+    }
+
     /// One holder more of a key's account, which takes over what the key owes. The caller has seen to the room.
     pub(super) fn hold(&mut self, key: Key) -> Arc<Account> {
         let buckets = &mut self.buckets;

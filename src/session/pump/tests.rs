@@ -41,7 +41,7 @@ impl Rig {
     fn new(scratch: usize) -> Self {
         let ((from, sender), (to, receiver)) = (pair(), pair());
         Self {
-            pump: Pump::new(Judge::new(ToClient, false, 100_000, None, None), &[], 0),
+            pump: Pump::new(Judge::new(ToClient, false, 100_000, None, None), &[], Buffered::new(u64::MAX), 0),
             from: stream(from),
             to: stream(to),
             scratch: vec![0; scratch],
@@ -56,7 +56,7 @@ impl Rig {
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        let mut wake = Wake::new(&mut self.scratch, 0);
+        let mut wake = Wake::new(&mut self.scratch, 0, READ);
         let mut cx = Context::from_waker(Waker::noop());
         let event = self.pump.poll(&mut cx, &mut self.from, &mut self.to, &mut wake);
         self.passed += wake.bytes;
@@ -90,7 +90,7 @@ impl Rig {
             match event {
                 Event::ReceiverLost => self.pump.abandon_receiver(),
                 Event::Violation(_) => self.pump.say_farewell(CLOSE.to_vec()),
-                Event::Closed(_) | Event::SenderLost => {}
+                Event::Closed(_) | Event::SenderLost | Event::NoRoom => {}
             }
             events.push(event);
         }

@@ -27,6 +27,7 @@ use crate::policy::limit::LimitInfo;
 use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Admission, Ask};
+use crate::session::buffered::Buffered;
 use crate::session::exit::Exit;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
@@ -44,6 +45,7 @@ pub(super) const TERMS: Terms = Terms {
     ping_interval: None,
     ping_timeout: LONG,
     close_timeout: LONG,
+    send_timeout: 10 * LONG,
     expiry: Expiry { on_expiry: OnExpiry::Close, max_lifetime: None, notice: None },
 };
 
@@ -97,16 +99,39 @@ impl Rig {
     /// The same with what a handshake may hand over: whether permessage-deflate was agreed on, when the identity ends,
     /// and what came behind the client's request and the upstream's 101.
     pub(super) fn opened(terms: Terms, deflate: bool, expires: Option<u64>, first: (&[u8], &[u8])) -> (Self, End, End) {
-        Self::all("", terms, deflate, expires, first)
+        Self::with(terms, deflate, expires, first, Buffered::new(u64::MAX))
     }
 
-    /// Both.
+    /// The same with what sessions may keep.
+    pub(super) fn with(
+        terms: Terms,
+        deflate: bool,
+        expires: Option<u64>,
+        first: (&[u8], &[u8]),
+        buffered: Arc<Buffered>,
+    ) -> (Self, End, End) {
+        Self::of("", terms, deflate, expires, first, buffered)
+    }
+
+    /// The same on a route that limits what flows.
     pub(super) fn all(
         limits: &str,
         terms: Terms,
         deflate: bool,
         expires: Option<u64>,
         first: (&[u8], &[u8]),
+    ) -> (Self, End, End) {
+        Self::of(limits, terms, deflate, expires, first, Buffered::new(u64::MAX))
+    }
+
+    /// All of these.
+    pub(super) fn of(
+        limits: &str,
+        terms: Terms,
+        deflate: bool,
+        expires: Option<u64>,
+        first: (&[u8], &[u8]),
+        buffered: Arc<Buffered>,
     ) -> (Self, End, End) {
         let (route, limits, admission) = admitted(limits, terms);
         let clock = Clock::system();
@@ -115,7 +140,7 @@ impl Rig {
         let sources = Sources { limits, ..Sources::default() };
         let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), sources);
         let active = metrics.traffic(0, 0).enter();
-        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1) });
+        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
         let id = books.sessions.next_id();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
@@ -210,6 +235,7 @@ impl Rig {
         let text = String::from_utf8(self.lines.0.lock().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "one line for each session: {text}");
         assert!(self.books.sessions.is_empty());
+        assert_eq!(self.books.buffered.bytes(), 0, "all that was kept is given back");
         serde_json::from_str(&text).unwrap()
     }
 
@@ -229,6 +255,7 @@ impl Rig {
         for kept in self.kept() {
             assert!(kept <= SCRATCH + 512, "{kept} bytes are kept");
         }
+        assert!(self.books.buffered.bytes() >= self.kept().iter().sum::<usize>() as u64, "all of it is counted");
     }
 }
 

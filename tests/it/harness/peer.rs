@@ -77,13 +77,13 @@ impl Peer {
         self.send(frame.bytes(self.is_client)).await;
     }
 
-    /// How much the other side takes before it takes nothing more for `calm`; at most `most`.
+    /// How much the other side takes before it takes nothing more for `calm`, or is gone; at most `most`.
     pub async fn stuff(&mut self, chunk: &[u8], most: usize, calm: Duration) -> usize {
         let mut taken = 0;
         while taken < most {
             match tokio::time::timeout(calm, self.stream.write(&chunk[taken % chunk.len()..])).await {
-                Ok(written) => taken += written.unwrap(),
-                Err(_) => break,
+                Ok(Ok(written)) => taken += written,
+                Ok(Err(_)) | Err(_) => break,
             }
         }
         taken

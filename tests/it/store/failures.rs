@@ -1,8 +1,8 @@
 //! Redis that stops, hangs, refuses, and comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use wsgate::store::{RemoteHit, Settings, State, Unavailable};
 
 use super::{Node, at, count, key};
@@ -58,12 +58,8 @@ async fn a_server_that_dies_is_missed_at_once_and_found_again_by_itself() {
         assert_eq!(charge(&node).await, Ok(()));
         server.kill();
         until("the end to be noticed", || node.redis.state() != State::Closed).await;
-        // Nobody is asked, so nobody waits; the timeout of this node is a second.
-        let began = Instant::now();
-        for _ in 0..1000 {
-            assert_eq!(charge(&node).await, Err(Unavailable::Open));
-        }
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        // Nobody is asked, so nobody waits.
+        assert_eq!(charge(&node).now_or_never(), Some(Err(Unavailable::Open)));
         server.restart();
         recovers(&node).await;
     }
@@ -85,18 +81,10 @@ async fn a_server_that_hangs_costs_a_few_callers_their_time_and_no_memory() {
     );
     assert!(count(Unavailable::Timeout) + count(Unavailable::Lost) <= 1024, "bounded by what may be under way");
     assert!(count(Unavailable::Busy) >= 5000 - 1024 - count(Unavailable::Open));
-    node_is_not_asked(&node).await;
+    until("the breaker to open", || node.redis.state() != State::Closed).await;
+    assert_eq!(charge(&node).now_or_never(), Some(Err(Unavailable::Open)));
     server.go_on();
     recovers(&node).await;
-}
-
-async fn node_is_not_asked(node: &Node) {
-    until("the breaker to open", || node.redis.state() != State::Closed).await;
-    let began = Instant::now();
-    for _ in 0..1000 {
-        assert_eq!(charge(node).await, Err(Unavailable::Open));
-    }
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,13 +1,21 @@
 //! Caps that several gateways share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use wsgate::store::{Held, RemoteSlot, Taken};
+use wsgate::store::{Held, RemoteSlot, Settings, Taken};
 
 use super::{Node, at, key};
 use crate::harness::redis::Server;
 use crate::harness::until;
+
+/// One that does not write everything anew while the test runs, so that what is to heal has to do so by itself.
+fn lazy(server: &Server) -> Settings {
+    let mut settings = at(server);
+    settings.pace.rewrite = Duration::from_secs(600);
+    settings
+}
 
 /// The cap `name` of one subject.
 struct Cap(Arc<str>);
@@ -63,9 +71,15 @@ async fn two_gateways_share_one_cap_and_what_is_dropped_is_given_back() {
 #[tokio::test]
 async fn a_storm_of_sessions_never_takes_more_than_there_are() {
     let server = Server::start();
-    let nodes = [Node::start(at(&server)).await, Node::start(at(&server)).await, Node::start(at(&server)).await];
+    // All that is held is written anew again and again, between the takes.
+    let restless = || {
+        let mut settings = at(&server);
+        settings.pace.rewrite = Duration::from_millis(1);
+        settings
+    };
+    let nodes = [Node::start(restless()).await, Node::start(restless()).await, Node::start(restless()).await];
     let cap = Cap::new("storm");
-    for _ in 0..5 {
+    for _ in 0..20 {
         let (nodes, cap) = (&nodes, &cap);
         let all = (0..90).map(|at| async move { take(&nodes[at % 3], &[cap.of("all", 10)]).await.ok() });
         let held: Vec<Held> = join_all(all).await.into_iter().flatten().collect();
@@ -93,7 +107,7 @@ async fn of_several_caps_all_are_taken_or_none() {
 #[tokio::test]
 async fn a_gateway_that_was_killed_counts_no_more_when_its_time_is_over() {
     let server = Server::start();
-    let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
+    let (one, other) = (Node::start(lazy(&server)).await, Node::start(lazy(&server)).await);
     let cap = Cap::new("chat");
     let slot = [cap.of("alice", 1)];
     let held = take(&one, &slot).await.unwrap();
@@ -105,7 +119,7 @@ async fn a_gateway_that_was_killed_counts_no_more_when_its_time_is_over() {
             second = Some(held);
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(second.is_some(), "the dead gateway's slot is still there");
     assert_eq!(fields(&server, "chat", "alice").len(), 1, "and its field is not");
@@ -125,7 +139,7 @@ async fn a_gateway_that_leaves_counts_no_more_at_once() {
 #[tokio::test]
 async fn a_server_that_was_flushed_is_told_again() {
     let server = Server::start();
-    let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
+    let (one, other) = (Node::start(lazy(&server)).await, Node::start(lazy(&server)).await);
     let cap = Cap::new("chat");
     let _held = [take(&one, &[cap.of("alice", 2)]).await.unwrap(), take(&one, &[cap.of("bob", 2)]).await.unwrap()];
     server.flush();
@@ -171,7 +185,7 @@ async fn a_full_cap_names_the_gateway_of_the_oldest_session_which_hears_that_it_
     let slot = [cap.of("alice", 2)];
     let first = take(&one, &slot).await.unwrap();
     // Ages are whole milliseconds of the server's.
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     let _second = take(&other, &slot).await.unwrap();
     for asking in [&one, &other] {
         let (_, oldest) = take(asking, &slot).await.unwrap_err();
@@ -186,4 +200,42 @@ async fn a_full_cap_names_the_gateway_of_the_oldest_session_which_hears_that_it_
     let (_, oldest) = take(&one, &slot).await.unwrap_err();
     assert!(other.redis.evict(&oldest.unwrap(), "my chat", key("alice")).await.unwrap());
     other.hears("Evict { cap: \"my chat\"").await;
+}
+
+#[tokio::test]
+async fn a_flood_that_one_cap_refuses_takes_no_place_of_another() {
+    let server = Server::start();
+    let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
+    let (total, per_ip) = (Cap::new("total"), Cap::new("per_ip"));
+    let _full = take(&one, &[per_ip.of("attacker", 1)]).await.unwrap();
+    let (hostile, honest) = ([total.of("all", 20), per_ip.of("attacker", 1)], [total.of("all", 20)]);
+    let flood = join_all((0..200).map(|_| take(&one, &hostile)));
+    let honest = join_all((0..20).map(|_| take(&other, &honest)));
+    let (flood, honest) = tokio::join!(flood, honest);
+    assert!(flood.iter().all(|answer| matches!(answer, Err((1, _)) | Err((0, _)))));
+    assert_eq!(honest.iter().filter(|answer| answer.is_ok()).count(), 20);
+}
+
+#[tokio::test]
+async fn a_take_whose_caller_went_away_holds_nothing() {
+    let server = Server::start();
+    let node = Node::start(lazy(&server)).await;
+    let cap = Cap::new("chat");
+    let slots = [cap.of("alice", 1)];
+    for _ in 0..20 {
+        // It is sent, and nobody waits for the answer.
+        let mut asking = std::pin::pin!(node.redis.take(&slots));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(asking.as_mut().poll(&mut context).is_pending());
+    }
+    until("what was asked for to be given back", || node.redis.slots_held() == 0).await;
+    let mut taken = None;
+    for _ in 0..2000 {
+        taken = take(&node, &slots).await.ok();
+        if taken.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(taken.is_some(), "a place is lost");
 }
