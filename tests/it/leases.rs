@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use wsgate::config::value::Rate;
+use wsgate::load;
 use wsgate::policy::key::Key;
 use wsgate::store::{RemoteHit, State};
 
@@ -346,4 +347,27 @@ async fn bytes_are_leased_too_and_all_that_passed_is_charged() {
     for gate in gates {
         gate.finish().await;
     }
+}
+
+/// A lease of what nobody else ever draws on would be a detour.
+#[tokio::test]
+async fn a_zone_by_connection_is_counted_here_and_a_warning_says_so() {
+    let text = "listen = [{ address = \"127.0.0.1:0\" }]\nredis = { url = \"redis://redis.invalid\" }\n\
+                zone.chat = { key = \"connection\", rate = \"1/day\", store = \"redis\" }\n\
+                route = [{ upstream = \"http://a\", origins = \"any\", messages = { zone = \"chat\" } }]";
+    let loaded = load::text(text, "test.toml", std::path::Path::new("."), &|_| None);
+    let warnings = loaded.unwrap_or_else(|error| panic!("{error}")).warnings.to_string();
+    assert!(warnings.contains("zone.chat.store") && warnings.contains("counted here"), "{warnings}");
+    let mut server = Server::start();
+    let backend = Backend::new().await;
+    let sections = format!(
+        "[redis]\nurl = \"{}\"\non_error = \"closed\"\n\
+         [zone.chat]\nkey = \"connection\"\nrate = \"1/day\"\nstore = \"redis\"\n",
+        server.url()
+    );
+    server.kill();
+    let gate = Setup::new().route("/ws", &backend.url(), &dropping(4)).admin(&sections).start();
+    let mut session = gate.session(&backend).await;
+    assert_eq!(passed(&mut session, 9).await, 5, "without Redis");
+    end(gate, session).await;
 }
