@@ -281,14 +281,12 @@ enum Admit {
     Close(Deny),
 }
 
-/// The end for what a limit does not allow; there is one for each reason that a meter gives.
+/// The end for what a limit does not allow; the reason says which.
 const fn over(deny: Deny) -> Violation {
-    let why = match deny {
-        Deny::ByteRate => "more bytes than rate and burst allow",
-        Deny::ControlRate => "more pings and pongs than rate and burst allow",
-        Deny::TooManyFragments => "a message of more frames than fragments allows",
-        Deny::StoreUnavailable => "Redis did not answer, and on_error is \"closed\"",
-        _ => "more messages than rate and burst allow",
+    let why = if matches!(deny, Deny::StoreUnavailable) {
+        "without Redis a limit of the route can't be told"
+    } else {
+        "more than a limit of the route allows"
     };
     Violation { deny, why }
 }
