@@ -178,11 +178,12 @@ async fn a_message_within_the_lease_passes_while_redis_hangs() {
     server.go_on();
     until("the store to be found", || gate.shared().redis.as_ref().unwrap().state() == State::Closed).await;
     let mut more = 0;
-    while more < 30 {
+    for _ in 0..10 {
         gate.advance(Duration::from_secs(1));
         more += passed(&mut session, 40).await;
     }
-    assert!(more <= 40, "{more}");
+    // Three passed before. What was granted to a question whose answer nobody waited for is lost: a quarter at most each time.
+    assert!((15..=37).contains(&more), "{more}");
     end(gate, session).await;
 }
 
@@ -262,11 +263,12 @@ async fn a_budget_begins_anew_when_redis_is_flushed() {
     assert_eq!(passed(&mut session, 30).await, 10);
     server.flush();
     let mut anew = 0;
-    while anew < 10 {
+    for _ in 0..10 {
         // It rests for a second at most after it was told that there is nothing.
         gate.advance(Duration::from_secs(1));
         anew += passed(&mut session, 30).await;
     }
+    assert!(anew >= 10, "{anew}");
     assert!(anew <= 11, "{anew}");
     end(gate, session).await;
 }
