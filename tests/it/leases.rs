@@ -332,10 +332,11 @@ async fn bytes_are_leased_too_and_all_that_passed_is_charged() {
         let session = gate.session(&backend).await;
         held.push((gate, session));
     }
-    let flood: Vec<u8> = (0..40).flat_map(|_| Frame::binary(vec![7; 1000]).bytes(true)).collect();
+    // Of 100k a quarter may be held by the one that the other never sees.
+    let flood: Vec<u8> = (0..35).flat_map(|_| Frame::binary(vec![7; 1000]).bytes(true)).collect();
     for (_, (client, upstream)) in &mut held {
         client.send(&flood).await;
-        for _ in 0..40 {
+        for _ in 0..35 {
             assert_eq!(upstream.frame().await, Frame::binary(vec![7; 1000]));
         }
     }
@@ -345,7 +346,7 @@ async fn bytes_are_leased_too_and_all_that_passed_is_charged() {
         gates.push(gate);
     }
     // 1k in a day is one unit in 84 ms, and these drain meanwhile.
-    let charged = (80 * WIRE - 1) * Rate::ONE;
+    let charged = (70 * WIRE - 1) * Rate::ONE;
     until("all of it to be charged", || owed(&server).is_some_and(|owed| owed.abs_diff(charged) < Rate::ONE)).await;
     for gate in gates {
         gate.finish().await;
