@@ -1,5 +1,6 @@
 //! The worked tables of docs/limits.md: each row is put into a config and played, handshake by handshake or frame by frame.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use http::{HeaderMap, HeaderValue, header};
@@ -163,6 +164,28 @@ fn messages_and_bytes_pass_when_the_page_says() {
             assert_eq!(play(&mut judge, &frames.collect::<Vec<_>>()), repeated(&row[2]), "{row:?}");
         }
     }
+}
+
+#[test]
+fn what_stands_beside_nginx_s_lines_compiles() {
+    let page = read("docs/limits.md");
+    let text = page.split("\n## nginx's lines beside ours\n").nth(1).unwrap().split("\n### ").next().unwrap();
+    let keys = ["handshakes", "bytes", "connections", "max_message_size", "send_timeout"];
+    let mut looked = 0;
+    for span in text.lines().filter_map(|row| row.rsplit(" | ").next()).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        let (key, _) = span.split_once(" = ").unwrap_or_default();
+        let fragment = match key {
+            "key" => format!("[zone.x]\n{span}\nrate = \"1r/s\"\n"),
+            key if keys.contains(&key) => format!("[[route]]\nupstream = \"http://127.0.0.1:8000\"\n{span}\n"),
+            _ => continue,
+        };
+        let zones = span.split("zone = \"").skip(1).map(|zone| zone.split('"').next().unwrap());
+        let zones: BTreeSet<&str> = zones.collect();
+        let zones: String = zones.iter().map(|zone| format!("[zone.{zone}]\nrate = \"20r/s\"\n")).collect();
+        compiled(&(zones + &fragment));
+        looked += 1;
+    }
+    assert!(looked > 12, "{looked}");
 }
 
 #[test]
