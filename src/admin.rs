@@ -5,11 +5,11 @@
 
 mod answer;
 mod connections;
-mod ending;
 mod guard;
 mod query;
 mod reply;
 mod revocations;
+mod status;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -33,10 +33,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
 use crate::gateway::Phase;
-use crate::policy::revocation::Revocations;
-use crate::revocation_file::RevocationFile;
+use crate::revoking::Revoking;
 
 pub use guard::{AdminToken, Guard};
+pub use status::Status;
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -59,12 +59,12 @@ pub struct AdminState {
     pub books: Arc<Books>,
     /// For `/readyz`: the error says why not, as `draining`.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// For `/status`.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// Who may ask.
     pub guard: Guard,
     /// What an operator may add to and take from.
-    pub revocations: Arc<Revocations>,
-    /// Where they are kept.
-    pub file: Option<RevocationFile>,
+    pub revoking: Arc<Revoking>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where

@@ -36,7 +36,7 @@ impl Books {
     pub fn exceeded_by(&self, exceeded: Exceeded, count: u64) {
         let Some(counted) = self.metrics.exceeded(exceeded, count) else { return };
         let limit = &counted.info;
-        if limit.dry_run && counted.may_be_said(self.clock.mono()) {
+        if limit.dry_run && counted.pace.may_be_said(self.clock.mono()) {
             let (route, zone, action) = (&*limit.route, &*limit.zone, exceeded.action.label());
             tracing::info!(route, limit = limit.what.label(), zone, action, "a limit in dry run would have acted");
         }

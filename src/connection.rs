@@ -171,6 +171,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
+    admission.permits.begun(&entry);
     let active = worker.traffic[route.index].enter();
     let listener = shared.listeners[listener].name.clone();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);

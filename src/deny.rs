@@ -237,6 +237,9 @@ impl Deny {
             Deny::CertificateExpired
                 | Deny::TokenExpired
                 | Deny::TokenRevoked
+                | Deny::IpCap
+                | Deny::SubjectCap
+                | Deny::ZoneCap
                 | Deny::ClientLost
                 | Deny::Draining
                 | Deny::Internal
@@ -247,14 +250,7 @@ impl Deny {
     /// Whether the word is kept for what a later version raises: it is in the table, and nothing raises it yet.
     #[must_use]
     pub const fn reserved(self) -> bool {
-        matches!(
-            self,
-            Deny::ZoneCap
-                | Deny::ByteRate
-                | Deny::ControlRate
-                | Deny::TooManyFragments
-                | Deny::PolicyChanged
-        )
+        matches!(self, Deny::ByteRate | Deny::ControlRate | Deny::TooManyFragments | Deny::PolicyChanged)
     }
 
     /// Whether the client's token is at fault, so that 401 with `WWW-Authenticate` may be the answer.

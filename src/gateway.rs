@@ -4,12 +4,15 @@
 //! more thread does what is no traffic: the admin's pages and the drain.
 
 mod bind;
+mod house;
 pub mod lag;
+mod shared;
 mod sources;
+mod status;
 pub mod turns;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -17,142 +20,21 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
-use crate::admin::{self, AdminState, Guard};
-use crate::books::Books;
-use crate::deny::Deny;
-use crate::drain;
-use crate::keyset::Keysets;
+use crate::admin::Guard;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::{Metrics, Sources, Traffic};
+use crate::metrics::Traffic;
 use crate::now::Clock;
-use crate::policy::Policy;
-use crate::policy::cap::{KeyedCap, KeyedPermit};
-use crate::policy::key::Key;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
-use crate::session::buffered::Buffered;
-use crate::session::live::{Live, Registry};
-use crate::store::Redis;
 use bind::{bind, named};
-use lag::Lag;
+use house::{Desk, keep_house};
 use turns::Turns;
 
-/// The operator's listener, before there is a thread for it.
-struct Desk {
-    socket: StdListener,
-    guard: Guard,
-    file: Option<RevocationFile>,
-}
-
-/// How far the gateway is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Clients are let in.
-    Running,
-    /// No new ones; sessions are being closed.
-    Draining,
-    /// Whatever is left is cut.
-    Stopped,
-}
-
-/// One listener, as its connections need it.
-pub struct Listening {
-    /// Its address, as in logs and metrics.
-    pub name: Arc<str>,
-    /// For TLS and the head together.
-    pub handshake_timeout: Duration,
-    /// Present: it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
-}
-
-/// What all threads share.
-pub struct Shared {
-    /// What decides.
-    pub policy: Arc<Policy>,
-    /// Clock, counters, log, live sessions.
-    pub books: Arc<Books>,
-    /// In the order of the file.
-    pub listeners: Vec<Listening>,
-    /// By route.
-    pub upstream_tls: Vec<Option<TlsConnector>>,
-    /// The key sets that are fetched.
-    pub keysets: Arc<Keysets>,
-    /// What several gateways count together; none where each counts for itself.
-    pub redis: Option<Redis>,
-    /// Places for handshakes under way.
-    pub handshakes: Arc<Semaphore>,
-    /// How many places there are.
-    pub handshake_places: usize,
-    /// Handshakes under way by address.
-    pub handshakes_per_ip: Arc<KeyedCap>,
-    /// Bytes of a request's or an answer's head.
-    pub max_head: usize,
-    /// How far each worker is behind.
-    pub lags: Arc<[Lag]>,
-    /// How far, in milliseconds, it may be.
-    pub max_lag: u64,
-    /// How far the gateway is.
-    pub phase: watch::Sender<Phase>,
-}
-
-impl Shared {
-    /// Whether no client is let in any more.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Running
-    }
-
-    /// To be called of a session once it is listed, or has another token: a revocation ends those who are listed with its
-    /// token, and one that came since that token was judged did not see this session.
-    pub fn end_if_revoked(&self, live: &Live) {
-        let wall = self.books.clock.now().wall;
-        if live.holder.bearing(|bearer| self.policy.revocations.check(bearer, wall).is_some()) {
-            live.order(Deny::TokenRevoked);
-        }
-    }
-
-    /// Handshakes under way now.
-    #[must_use]
-    pub fn handshakes_under_way(&self) -> usize {
-        self.handshake_places.saturating_sub(self.handshakes.available_permits())
-    }
-
-    /// One address's share of the handshakes under way; a trusted proxy speaks for many and has no bound of its own.
-    #[must_use]
-    pub fn handshake_share(&self, peer: IpAddr) -> Option<Option<KeyedPermit>> {
-        if self.policy.is_trusted_proxy(peer) {
-            return Some(None);
-        }
-        self.handshakes_per_ip.take(Key::of_ip(peer)).map(Some)
-    }
-
-    /// A place for a handshake that gave its own away, if one is free.
-    #[must_use]
-    pub fn another_place(&self, peer: IpAddr) -> Option<Place> {
-        let place = self.handshakes.clone().try_acquire_owned().ok()?;
-        Some(Place::new(place, self.handshake_share(peer)?))
-    }
-}
-
-/// What a handshake holds while it is under way: one place among all, and a share of its address's.
-pub struct Place {
-    _place: OwnedSemaphorePermit,
-    _share: Option<KeyedPermit>,
-}
-
-impl Place {
-    /// Holds both until it drops.
-    #[must_use]
-    pub fn new(place: OwnedSemaphorePermit, share: Option<KeyedPermit>) -> Self {
-        Self { _place: place, _share: share }
-    }
-}
+pub use shared::{Listening, Phase, Place, Shared};
 
 /// One thread's share of the gateway.
 pub struct Worker {
@@ -214,11 +96,11 @@ impl Gateway {
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
         let token = loaded.admin_token.take();
-        let shared = Arc::new(share(loaded, clock, access_log, &addresses, workers));
+        let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
         let admin = admin.zip(admin_address).map(|(socket, address)| {
             let guard = Guard::new(token, address.ip());
-            Desk { socket, guard, file: kept }
+            Desk { socket, guard }
         });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {
@@ -302,50 +184,6 @@ impl Gateway {
     }
 }
 
-fn share(loaded: Loaded, clock: Clock, log: AccessLog, addresses: &[SocketAddr], workers: usize) -> Shared {
-    let policy = Arc::new(loaded.policy);
-    let handshakes = Arc::new(Semaphore::new(loaded.handshakes_in_flight));
-    let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    let routes: Vec<Arc<str>> = policy.routes.iter().map(|route| route.name.clone()).collect();
-    let keysets = Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight));
-    let redis = loaded.redis.map(|settings| Redis::new(settings, clock.clone()));
-    let buffered = Buffered::new(loaded.max_buffered);
-    let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
-    let sources = Sources {
-        buffered: sources::buffered(&buffered),
-        worker_lags: sources::worker_lags(&lags),
-        ..sources::of(&policy, &keysets, &clock, &handshakes, loaded.handshakes_in_flight, &log, redis.as_ref())
-    };
-    let listeners = loaded.listen.into_iter().zip(&names);
-    Shared {
-        listeners: listeners
-            .map(|(listen, name)| Listening {
-                name: name.as_str().into(),
-                handshake_timeout: listen.handshake_timeout,
-                tls: listen.tls.map(TlsAcceptor::from),
-            })
-            .collect(),
-        books: Arc::new(Books {
-            metrics: Metrics::new(&routes, workers, &names, clock.now(), sources),
-            clock,
-            log,
-            sessions: Registry::new(workers),
-            buffered,
-        }),
-        upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
-        keysets,
-        redis,
-        handshakes,
-        handshake_places: loaded.handshakes_in_flight,
-        handshakes_per_ip: KeyedCap::new(loaded.handshakes_in_flight_per_ip),
-        max_head: loaded.max_head,
-        lags,
-        max_lag: loaded.max_lag,
-        phase: watch::Sender::new(Phase::Running),
-        policy,
-    }
-}
-
 /// A worker's life.
 fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
     let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
@@ -363,51 +201,4 @@ fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<
         // The sender lives in `shared`.
         let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
     });
-}
-
-/// The other thread's life: the admin's pages and the key sets until the drain is over.
-fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
-    runtime.block_on(async {
-        for task in shared.keysets.tasks(&shared.books.clock) {
-            tokio::task::spawn_local(task);
-        }
-        if let Some(redis) = shared.redis.clone() {
-            tokio::task::spawn_local(redis.run(Box::new(|_| {})));
-        }
-        if let Some(Desk { socket, guard, file }) = admin {
-            match TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    let looked_at = shared.clone();
-                    let state = AdminState {
-                        books: shared.books.clone(),
-                        ready: Box::new(move || is_ready(&looked_at)),
-                        guard,
-                        revocations: shared.policy.revocations.clone(),
-                        file,
-                    };
-                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
-                }
-                Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
-            }
-        }
-        let mut phase = shared.phase.subscribe();
-        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
-        tokio::select! {
-            () = drain::run(shared, drain_timeout) => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
-        }
-        shared.phase.send_replace(Phase::Stopped);
-        if let Some(redis) = &shared.redis {
-            redis.leave().await;
-        }
-    });
-}
-
-/// Whether new sessions are taken, of every issuer; if not, why.
-fn is_ready(shared: &Shared) -> Result<(), String> {
-    if shared.is_draining() {
-        return Err("draining".to_owned());
-    }
-    let missing = shared.keysets.missing(&shared.books.clock);
-    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }

@@ -5,6 +5,7 @@
 mod admission;
 pub mod record;
 mod renew;
+mod slots;
 pub mod told;
 
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,7 @@ use crate::policy::identity;
 use crate::policy::overload::Pace;
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
-use crate::policy::{Admission, Ask, Decision, Denial};
+use crate::policy::{Admission, Ask, Denial};
 use crate::upstream::{self, Answered};
 use record::Attempt;
 use told::Told;
@@ -147,7 +148,7 @@ impl Handshake {
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
         let decision = admission::admit(shared, &ask).await;
         attempt.decided(&decision);
-        self.warn_of(&decision);
+        slots::warn_of(shared, &decision);
         let mut admission = decision.verdict?;
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
@@ -173,6 +174,7 @@ impl Handshake {
         let tls = shared.upstream_tls[route.index].as_ref();
         let answered =
             Box::pin(upstream::dial(&route.target, tls, request, shared.max_head, route.pass_upstream_errors)).await?;
+        slots::check_still(&admission)?;
         Ok((route, admission, answered))
     }
 
@@ -196,17 +198,8 @@ impl Handshake {
             return Ok(());
         }
         self.rest(admission.wait_ms).await?;
+        slots::check_still(admission)?;
         identity::check_still(route, admission, &shared.policy.revocations, shared.books.clock.now())
-    }
-
-    fn warn_of(&self, decision: &Decision) {
-        let Some(route) = &decision.route else { return };
-        for (near, cap) in [(decision.near.total, "total"), (decision.near.route, "route")] {
-            if near {
-                self.worker.shared.books.metrics.cap_warned();
-                tracing::warn!(cap, route = &*route.name, "connections are near their cap");
-            }
-        }
     }
 }
 

@@ -30,3 +30,4 @@ pub mod gateway;
 pub mod handshake;
 pub mod listener;
 pub mod load;
+pub mod revoking;

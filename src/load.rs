@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
-use crate::config::{self, Config, LogFormat, Problem, Report, VerifyClient};
+use crate::config::{self, Config, LogFormat, Problem, Report, Store, VerifyClient};
 use crate::material::{KeyMaterial, Material};
 use crate::now::millis;
 use crate::policy::Policy;
@@ -38,6 +38,8 @@ pub struct Loaded {
     pub admin_token: Option<AdminToken>,
     /// Where the revocations are kept; those that stand there are in the policy already.
     pub revocation_file: Option<PathBuf>,
+    /// Whether the list of revocations is shared, in the store above.
+    pub revocations_shared: bool,
     /// Threads, if the operator chose a number.
     pub workers: Option<usize>,
     /// Bound on handshakes under way.
@@ -109,7 +111,12 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     };
     let redis = match compiled.policy.remote.clone().map(|remote| store::Settings::new(remote, &material.redis)) {
         Some(Err(message)) => return Err(Report::errors(name, text, vec![Problem::new("redis.url", message)])),
-        Some(Ok(settings)) => Some(settings),
+        Some(Ok(mut settings)) => {
+            if config.revocation.store == Store::Redis {
+                settings.channels.push(store::REVOCATIONS.to_owned());
+            }
+            Some(settings)
+        }
         None => None,
     };
     let vain = compiled.policy.revocations.restore(revoked);
@@ -128,6 +135,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         admin: config.admin.map(|admin| admin.address),
         admin_token,
         revocation_file,
+        revocations_shared: config.revocation.store == Store::Redis,
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,

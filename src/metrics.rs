@@ -8,6 +8,7 @@ mod counts;
 pub mod family;
 mod process;
 mod redis;
+mod revocations;
 mod scrape;
 mod text;
 pub mod totals;
@@ -24,8 +25,9 @@ use crate::policy::limit::Exceeded;
 use counts::{Counts, ListenerCounts};
 use scrape::Scrape;
 
-pub use counts::{CapFill, KeySetFill, LimitCounts, Sources, ZoneFill};
+pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
+pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.
@@ -54,6 +56,12 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(counts.clone())));
         Self { counts, registry }
+    }
+
+    /// When the gateway started, in milliseconds of the wall clock.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.counts.started_wall_ms
     }
 
     /// The counts of one route on one worker: to be taken once for each session, or kept by the worker.

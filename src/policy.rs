@@ -26,6 +26,7 @@ pub mod request;
 pub mod require;
 pub mod revocation;
 pub mod route;
+pub mod slots;
 pub mod stages;
 pub mod target;
 pub mod tell;
@@ -36,15 +37,16 @@ pub mod zone;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::deny::Deny;
-use cap::{Cap, KeyedPermit, Permit};
+use cap::Cap;
 use certificate::Certificate;
 use identity::Identity;
-use key::{Key, KeyHasher};
+use key::KeyHasher;
 use limit::{Exceeded, LimitInfo};
 use remote::Remote;
 use renew::Lineage;
@@ -55,6 +57,8 @@ use tell::Telling;
 use token::published::{Behind, Published};
 use upward::Vouched;
 use zone::Zone;
+
+pub use slots::{Near, Permits};
 
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ pub struct Policy {
     /// The store that several gateways share; none where each counts for itself.
     pub remote: Option<Remote>,
     keys: KeyHasher,
+    /// How many handshakes got a place in an order so far.
+    admissions: AtomicU64,
 }
 
 /// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.
@@ -124,15 +130,6 @@ pub struct Decision {
     pub verdict: Result<Admission, Denial>,
 }
 
-/// Caps that just came near their limit, each said once until it fell well below.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Near {
-    /// `connections.total` of `[server]`.
-    pub total: bool,
-    /// `connections.total` of the route.
-    pub route: bool,
-}
-
 /// The yes. What it holds is given back when it is dropped.
 #[derive(Debug)]
 pub struct Admission {
@@ -152,15 +149,6 @@ pub struct Admission {
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
     pub captures: Captures,
-}
-
-/// The slots that one session holds, each given back by its own drop.
-#[derive(Debug)]
-pub struct Permits {
-    _total: Permit,
-    _route: Option<Permit>,
-    _ip: Option<KeyedPermit>,
-    _subject: Option<KeyedPermit>,
 }
 
 /// The no.
@@ -199,40 +187,6 @@ impl Policy {
     pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
-    }
-
-    fn take_slots(
-        &self,
-        route: &Route,
-        client: IpAddr,
-        identity: &Identity,
-        near: &mut Near,
-    ) -> Result<Permits, Denial> {
-        let busy = |deny, why| Denial { retry_after: Some(1), ..Denial::new(deny, why) };
-        let (total, is_near) = self.total.take().ok_or(busy(Deny::TotalCap, "connections.total of [server]"))?;
-        near.total = is_near;
-        let route_slot = match &route.caps.total {
-            Some(cap) => {
-                let (slot, is_near) = cap.take().ok_or(busy(Deny::RouteCap, "connections.total"))?;
-                near.route = is_near;
-                Some(slot)
-            }
-            None => None,
-        };
-        let ip = match &route.caps.per_ip {
-            Some(cap) => Some(cap.take(Key::of_ip(client)).ok_or(busy(Deny::IpCap, "connections.per_ip"))?),
-            None => None,
-        };
-        let subject = match (&route.caps.per_subject, &identity.subject) {
-            (Some(cap), Some(subject)) => {
-                // Of two issuers each has its own `alice`. No subject holds a NUL, so no two keys look alike.
-                let key = [identity.jwt.as_deref().unwrap_or_default(), subject].join("\0");
-                let key = self.keys.key(key.as_bytes());
-                Some(cap.take(key).ok_or(busy(Deny::SubjectCap, "connections.per_subject"))?)
-            }
-            _ => None,
-        };
-        Ok(Permits { _total: total, _route: route_slot, _ip: ip, _subject: subject })
     }
 }
 

@@ -11,6 +11,7 @@ mod hear;
 mod keeper;
 mod lease;
 mod link;
+mod revocations;
 mod script;
 mod settings;
 mod slots;
@@ -34,6 +35,7 @@ pub use crate::metrics::RedisFailure as Unavailable;
 pub use breaker::State;
 pub use charge::RemoteHit;
 pub use lease::{Granted, RemoteBudget};
+pub use revocations::{CHANNEL as REVOCATIONS, Page, Swap};
 pub use settings::{Pace, Settings};
 pub use slots::{Held, RemoteSlot, Taken};
 

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 
-use super::reply::{TEXT, not_allowed, page, refuse};
+use super::reply::{self, TEXT, not_allowed, page, refuse};
 use super::{AdminState, connections, revocations};
 
 const INDEX: &str = "\
@@ -18,6 +18,7 @@ wsgate
 /metrics      what is counted, for Prometheus
 /healthz      200 while the process lives
 /readyz       200 while new sessions are taken, 503 and why while not
+/status       how the gateway is, as JSON: sessions, caps, zones
 
 /connections  GET: live sessions as JSON, the oldest first; ?limit=N (1000, at most 100000), ?route=NAME, ?subject=SUB
               DELETE: closes those of ?subject=SUB and ?route=NAME, or ?all=true; with ?code=N (1008), ?reason=TEXT (kicked)
@@ -60,7 +61,7 @@ where
 /// The pages that can only be read.
 fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) -> Response<Full<Bytes>> {
     match path {
-        "/" | "/metrics" | "/healthz" | "/readyz" if !reads => not_allowed("GET, HEAD"),
+        "/" | "/metrics" | "/healthz" | "/readyz" | "/status" if !reads => not_allowed("GET, HEAD"),
         "/" => page(StatusCode::OK, TEXT, INDEX),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
@@ -72,6 +73,7 @@ fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) ->
             Ok(()) => page(StatusCode::OK, TEXT, "ready"),
             Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         },
+        "/status" => reply::json(StatusCode::OK, &(state.status)()),
         _ => refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"),
     }
 }

@@ -9,7 +9,8 @@ use http_body_util::Full;
 use serde_json::json;
 
 use super::reply::{self, refuse};
-use super::{AdminState, ending, query};
+use super::{AdminState, query};
+use crate::session::live::ending;
 use crate::session::live::order::Order;
 use crate::session::live::{Id, Live, Query};
 

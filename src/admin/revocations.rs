@@ -1,5 +1,5 @@
-//! `/revocations`: tokens that no longer hold. What is revoked here ends live sessions too, and is on the disk before it is
-//! answered.
+//! `/revocations`: tokens that no longer hold. What is revoked here ends live sessions too, and is on the disk, and known to
+//! other gateways that share the list, before it is answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +14,10 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::reply::{self, refuse};
-use super::{AdminState, ending, query};
-use crate::deny::Deny;
+use super::{AdminState, query};
+use crate::policy::revocation::Full as NoRoom;
 use crate::policy::revocation::entry::Entry;
-use crate::policy::revocation::{Full as NoRoom, Revoked};
-use crate::session::live::order::Order;
+use crate::revoking::{Done, Lifted};
 
 /// Bytes. One revocation takes two or three thousand at most.
 const MAX_BODY: usize = 16 * 1024;
@@ -43,9 +42,9 @@ pub(super) fn list(state: &AdminState, query: &str) -> Response<Full<Bytes>> {
             _ => return refuse(StatusCode::BAD_REQUEST, "there is no such parameter: limit is known"),
         }
     }
-    let (revocations, total) = state.revocations.entries(limit, state.books.clock.now().wall);
+    let (revocations, total) = state.revoking.list().entries(limit, state.books.clock.now().wall);
     let page =
-        Page { truncated: revocations.len() < total, revocations, total, capacity: state.revocations.capacity() };
+        Page { truncated: revocations.len() < total, revocations, total, capacity: state.revoking.list().capacity() };
     reply::json(StatusCode::OK, &page)
 }
 
@@ -85,47 +84,49 @@ async fn to_its_end(act: impl Future<Output = Response<Full<Bytes>>> + 'static) 
 }
 
 async fn revoke(state: &AdminState, peer: SocketAddr, body: &[u8]) -> Response<Full<Bytes>> {
-    let wall = state.books.clock.now().wall;
-    let wanted = match state.revocations.read(body, wall) {
+    let list = state.revoking.list();
+    let wanted = match list.read(body, state.books.clock.now().wall) {
         Ok(wanted) => wanted,
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, &wrong),
     };
-    let revoked = match state.revocations.revoke(wanted, wall) {
-        Ok(revoked) => revoked,
+    let done = match state.revoking.revoke(wanted).await {
+        Ok(done) => done,
         Err(NoRoom) => {
             let message = format!(
                 "there are {} revocations already, as many as `entries` of [revocation] allows: nothing was revoked\n\
                  lift some, raise it, or revoke a subject instead of its tokens one by one",
-                state.revocations.len()
+                list.len()
             );
             tracing::error!(%peer, "a revocation was refused: there is no room");
             return refuse(StatusCode::INSUFFICIENT_STORAGE, &message);
         }
     };
-    // The list first, the sessions then: who is in neither yet looks at the list once it is among the sessions.
-    let mut lives = state.books.sessions.all();
-    lives.retain(|live| live.holder.bearing(|bearer| revoked.covers(bearer)));
-    let sessions = ending::end(lives, &Order::from(Deny::TokenRevoked));
-    let (id, kind) = (revoked.entry.id, revoked.entry.what.label());
-    tracing::info!(%peer, %id, kind, sessions, "tokens were revoked");
-    let saved = save(state).await;
-    taken_in(revoked, sessions, saved)
+    let (id, kind) = (done.entry.id, done.entry.what.label());
+    tracing::info!(%peer, %id, kind, sessions = done.sessions, "tokens were revoked");
+    if done.published == Some(false) {
+        tracing::warn!(%peer, %id, "Redis does not answer: other gateways hear of this revocation when it does");
+    }
+    taken_in(done)
 }
 
-fn taken_in(revoked: Revoked, sessions: usize, saved: Option<bool>) -> Response<Full<Bytes>> {
+fn taken_in(done: Done) -> Response<Full<Bytes>> {
     #[derive(Serialize)]
     struct Page {
         #[serde(flatten)]
         entry: Entry,
-        /// Live sessions that are being ended for it.
+        /// Live sessions that are being ended for it here.
         sessions: usize,
         /// None where no file is configured.
         #[serde(skip_serializing_if = "Option::is_none")]
         saved: Option<bool>,
+        /// None where each gateway has a list of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        published: Option<bool>,
     }
-    let status = if revoked.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let place = HeaderValue::try_from(format!("/revocations/{}", revoked.entry.id));
-    let mut answer = reply::json(status, &Page { entry: revoked.entry, sessions, saved });
+    let Done { entry, is_new, sessions, saved, published } = done;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let place = HeaderValue::try_from(format!("/revocations/{}", entry.id));
+    let mut answer = reply::json(status, &Page { entry, sessions, saved, published });
     if let Ok(place) = place {
         answer.headers_mut().insert(LOCATION, place);
     }
@@ -134,34 +135,30 @@ fn taken_in(revoked: Revoked, sessions: usize, saved: Option<bool>) -> Response<
 
 /// Lifts a revocation: tokens that it alone revoked hold again.
 pub(super) async fn lift(state: Arc<AdminState>, peer: SocketAddr, id: String) -> Response<Full<Bytes>> {
-    let wall = state.books.clock.now().wall;
-    let Some(id) = id.parse().ok().filter(|id| state.revocations.lift(*id, wall)) else {
-        return refuse(StatusCode::NOT_FOUND, "there is no revocation of this id: /revocations lists them");
-    };
-    tracing::info!(%peer, %id, "a revocation was lifted");
+    const UNKNOWN: &str = "there is no revocation of this id: /revocations lists them";
+    let Ok(id) = id.parse() else { return refuse(StatusCode::NOT_FOUND, UNKNOWN) };
     to_its_end(async move {
-        match save(&state).await {
-            Some(false) => refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "it is lifted, but the file can't be written: after a restart it counts again",
-            ),
-            Some(true) | None => {
+        let lifted = state.revoking.lift(id).await;
+        if matches!(lifted, Lifted::Done | Lifted::NotSaved) {
+            tracing::info!(%peer, %id, "a revocation was lifted");
+        }
+        match lifted {
+            Lifted::Done => {
                 let mut done = refuse(StatusCode::NO_CONTENT, "");
                 *done.body_mut() = Full::default();
                 done.headers_mut().remove(CONTENT_TYPE);
                 done
             }
+            Lifted::Unknown => refuse(StatusCode::NOT_FOUND, UNKNOWN),
+            Lifted::NotSaved => refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "it is lifted, but the file can't be written: after a restart it counts again",
+            ),
+            Lifted::NotShared => refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Redis does not answer, and a revocation is lifted at all gateways or at none: try again",
+            ),
         }
     })
     .await
-}
-
-/// Writes the list to its file; none where there is no file.
-async fn save(state: &AdminState) -> Option<bool> {
-    let saved = state.file.as_ref()?.save(&state.revocations, state.books.clock.now().wall).await;
-    if let Err(error) = &saved {
-        state.books.metrics.revocation_file_failed();
-        tracing::error!(%error, "the revocations can't be written to their file: they hold until a restart");
-    }
-    Some(saved.is_ok())
 }

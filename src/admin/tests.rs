@@ -12,7 +12,8 @@ use crate::deny::{Deny, Side};
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
-use crate::policy::revocation::Settings;
+use crate::policy::revocation::{Revocations, Settings};
+use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
@@ -35,12 +36,13 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let books = Books { clock, metrics, log, sessions: Registry::new(1), buffered: Buffered::new(u64::MAX) };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
+    let books = Arc::new(books);
     Arc::new(AdminState {
-        books: Arc::new(books),
+        revoking: Arc::new(Revoking::new(books.clone(), Arc::new(Revocations::new(settings)), None, None)),
+        books,
         ready: Box::new(|| Ok(())),
+        status: Box::new(|| panic!("the gateway's own")),
         guard: Guard::new(token, address),
-        revocations: Arc::new(Revocations::new(settings)),
-        file: None,
     })
 }
 

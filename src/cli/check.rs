@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use super::{ConfigFile, Failure, explain, load, print};
-use crate::config::{ClientCertificate, DenyBy, OnExpiry, VerifyClient};
+use crate::config::{ClientCertificate, DenyBy, OnExpiry, OnFull, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
+use crate::policy::slots::Scope;
 use crate::policy::target::Transport;
 use crate::policy::token::published::Published;
 
@@ -59,7 +60,8 @@ fn describe(loaded: &Loaded, name: &str) -> String {
     match loaded.admin {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
-            let _ = writeln!(text, "admin {address}: /metrics /healthz /readyz /connections /revocations{token}");
+            let _ =
+                writeln!(text, "admin {address}: /metrics /healthz /readyz /status /connections /revocations{token}");
         }
         None => text.push_str("no [admin]: no metrics, no health checks, no revocations\n"),
     }
@@ -87,8 +89,10 @@ fn certificate(route: &Route) -> Option<String> {
 fn revocations(loaded: &Loaded) -> String {
     let list = &loaded.policy.revocations;
     let most = list.capacity();
+    let shared = if loaded.revocations_shared { ", shared with other gateways in Redis" } else { "" };
     match &loaded.revocation_file {
-        Some(path) => format!("revocations: {} of at most {most} in {}", list.len(), path.display()),
+        None if loaded.revocations_shared => format!("revocations: at most {most}{shared}"),
+        Some(path) => format!("revocations: {} of at most {most} in {}{shared}", list.len(), path.display()),
         None => {
             format!("revocations: at most {most}, which a restart forgets: set `file` in [revocation] to keep them")
         }
@@ -162,13 +166,28 @@ fn terms(route: &Route) -> Vec<String> {
     if route.terms.messages.is_some() {
         terms.push("messages limited".to_owned());
     }
-    let caps = &route.caps;
-    for (what, limit) in [
-        ("", caps.total.as_ref().map(|cap| cap.limit())),
-        (" an address", caps.per_ip.as_ref().map(|cap| cap.limit())),
-        (" a subject", caps.per_subject.as_ref().map(|cap| cap.limit())),
-    ] {
-        terms.extend(limit.map(|limit| format!("at most {limit} sessions{what}")));
-    }
+    terms.extend(caps(route));
     terms
+}
+
+/// How many sessions there may be at once, and what happens to one more.
+fn caps(route: &Route) -> Vec<String> {
+    let dry = |dry_run: bool| if dry_run { ", dry run" } else { "" };
+    let total = route.caps.total.iter();
+    let total = total.map(|limit| format!("at most {} sessions{}", limit.cap.limit(), dry(limit.dry_run)));
+    let keyed = route.caps.keyed.iter().map(|limit| {
+        let of = match limit.scope {
+            Scope::Ip => "an address".to_owned(),
+            Scope::Subject => "a subject".to_owned(),
+            Scope::Zone => format!("a key of zone `{}`", limit.zone),
+        };
+        let claims: Vec<String> = limit.when.claims().map(|claim| format!("`{claim}`")).collect();
+        let when = if claims.is_empty() { String::new() } else { format!(" with its {} as said", claims.join(", ")) };
+        let full = match limit.on_full {
+            OnFull::Refuse => "",
+            OnFull::CloseOldest => ", one more closes the oldest",
+        };
+        format!("at most {} sessions of {of}{when}{full}{}", limit.max, dry(limit.dry_run))
+    });
+    total.chain(keyed).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::value;
+use super::{Store, value};
 
 /// `[revocation]`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -15,6 +15,9 @@ pub struct Revocation {
     /// The file that keeps the revocations over a restart; each gateway needs one of its own. Absent: a restart forgets
     /// them.
     pub file: Option<PathBuf>,
+    /// `redis`: the list is shared by all gateways with the same `[redis]`, and what is revoked at one is at all. A `file`
+    /// may keep it besides.
+    pub store: Store,
     /// Revocations at once. Reached: a further one is refused, and none is forgotten.
     #[serde(deserialize_with = "value::positive")]
     #[schemars(range(min = 1, max = 100_000))]
@@ -29,6 +32,12 @@ pub struct Revocation {
 
 impl Default for Revocation {
     fn default() -> Self {
-        Self { file: None, entries: 10_000, ttl: Duration::from_secs(24 * 3600), claims: Vec::new() }
+        Self {
+            file: None,
+            store: Store::Local,
+            entries: 10_000,
+            ttl: Duration::from_secs(24 * 3600),
+            claims: Vec::new(),
+        }
     }
 }

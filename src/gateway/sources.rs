@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 use super::lag::Lag;
 use crate::access_log::AccessLog;
 use crate::keyset::Keysets;
-use crate::metrics::{CapFill, Sources, ZoneFill};
+use crate::metrics::{CapFill, KeysFill, Sources, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
+use crate::policy::route::Route;
+use crate::policy::slots::KeyedLimit;
 use crate::policy::zone::Zone;
 use crate::session::buffered::Buffered;
 use crate::store::Redis;
@@ -44,6 +46,7 @@ pub(super) fn of(
         caps: Box::new(caps(policy.clone())),
         in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
         revocations: Box::new(revocations),
+        shared_revocations: None,
         redis: redis.map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
         ..Sources::default()
@@ -63,20 +66,51 @@ pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send 
 }
 
 fn zones(policy: Arc<Policy>) -> impl Fn() -> Vec<ZoneFill> {
+    move || zones_of(&policy)
+}
+
+/// How full the zones are, those of a single route too.
+pub(super) fn zones_of(policy: &Policy) -> Vec<ZoneFill> {
     let fill = |zone: &Arc<Zone>| ZoneFill {
         zone: zone.name().into(),
         entries: zone.len() as u64,
         capacity: zone.capacity() as u64,
         full: zone.full_count(),
     };
-    move || policy.zones.iter().map(fill).collect()
+    policy.zones.iter().map(fill).collect()
 }
 
 fn caps(policy: Arc<Policy>) -> impl Fn() -> Vec<CapFill> {
-    let fill = |route, cap: &Cap| CapFill { route, used: cap.used() as u64, limit: Some(cap.limit() as u64) };
-    move || {
-        let routes = policy.routes.iter();
-        let capped = routes.filter_map(|route| Some(fill(Some(route.name.clone()), route.caps.total.as_ref()?)));
-        std::iter::once(fill(None, &policy.total)).chain(capped).collect()
+    move || caps_of(&policy)
+}
+
+/// How full the caps are: the one over all routes, then route by route.
+pub(super) fn caps_of(policy: &Policy) -> Vec<CapFill> {
+    let whole = |scope, route: Option<&Arc<Route>>, cap: &Cap| CapFill {
+        scope,
+        route: route.map(|route| (*route.name).into()),
+        zone: None,
+        used: cap.used() as u64,
+        limit: Some(cap.limit() as u64),
+        warned: cap.is_warned(),
+        keys: None,
+    };
+    let of_route = |route: &Arc<Route>| {
+        let total = route.caps.total.iter().map(|limit| whole("route", Some(route), &limit.cap));
+        total.chain(route.caps.keyed.iter().map(|limit| by_key(route, limit))).collect::<Vec<_>>()
+    };
+    std::iter::once(whole("total", None, &policy.total)).chain(policy.routes.iter().flat_map(of_route)).collect()
+}
+
+fn by_key(route: &Route, limit: &KeyedLimit) -> CapFill {
+    let near = limit.keys_near() as u64;
+    CapFill {
+        scope: limit.scope.label(),
+        route: Some((*route.name).into()),
+        zone: (!limit.zone.is_empty()).then(|| (*limit.zone).into()),
+        used: limit.counts.used() as u64,
+        limit: Some(limit.max as u64),
+        warned: near > 0,
+        keys: Some(KeysFill { keys: limit.counts.keys() as u64, keys_near_limit: near }),
     }
 }

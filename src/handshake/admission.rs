@@ -4,7 +4,7 @@
 //! The handshake keeps its place meanwhile, and with it its address's share. It waits for the store for `[redis] timeout` at
 //! most, once a stage, and for keys for a second.
 
-use super::draining;
+use super::{draining, slots};
 use crate::gateway::{Phase, Shared};
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
@@ -34,7 +34,9 @@ async fn decide(shared: &Shared, ask: &Ask<'_>, found: &mut Decision) -> Result<
     let limits = route.counted(Stage::Identity, ask, Some(&known.identity), &found.captures);
     let turn = charge(shared, limits, &mut found.exceeded).await?;
     found.wait_until(turn);
-    policy.seat(&route, ask, known, clock.now(), found)
+    let mut admission = policy.seat(&route, ask, known, clock.now(), found)?;
+    slots::settle(shared, &route, ask, &mut admission, &mut found.exceeded).await?;
+    Ok(admission)
 }
 
 /// Charges all limits of a stage, or none; when the turn comes by them, in [`crate::now::Now::mono`].

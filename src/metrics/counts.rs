@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::histogram::Histogram;
+use serde::Serialize;
 
 use super::redis::RedisCounts;
+use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
-use crate::policy::limit::{Action, LimitInfo};
+use crate::policy::limit::{Action, LimitInfo, Pace};
 
 /// The label of a handshake that ended before its route was known.
 pub(super) const NO_ROUTE: &str = "none";
@@ -22,9 +24,6 @@ const HANDSHAKE_SECONDS: [f64; 14] =
 /// Seconds, from one to a week: sockets live long.
 const SESSION_SECONDS: [f64; 12] =
     [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0, 345_600.0, 604_800.0];
-
-/// Milliseconds between two lines about one limit.
-const SAID_AGAIN_AFTER: u64 = 1000;
 
 const SESSION_MESSAGES: [f64; 8] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
@@ -109,13 +108,13 @@ pub struct LimitCounts {
     /// Which.
     pub info: LimitInfo,
     by_action: [Shared; Action::ALL.len()],
-    /// Milliseconds of the monotonic clock from which on it may be said again.
-    said: AtomicU64,
+    /// How often the log may name it.
+    pub pace: Pace,
 }
 
 impl LimitCounts {
     fn new(info: &LimitInfo) -> Self {
-        Self { info: info.clone(), by_action: Default::default(), said: AtomicU64::new(0) }
+        Self { info: info.clone(), by_action: Default::default(), pace: Pace::default() }
     }
 
     pub(super) fn add(&self, action: Action, count: u64) {
@@ -125,20 +124,13 @@ impl LimitCounts {
     pub(super) fn of(&self, action: Action) -> u64 {
         self.by_action[action.index()].get()
     }
-
-    /// Whether the log may name it now: true once a second, to one of those who ask.
-    #[must_use]
-    pub fn may_be_said(&self, now_ms: u64) -> bool {
-        let next = |said: u64| (now_ms >= said).then_some(now_ms + SAID_AGAIN_AFTER);
-        self.said.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-    }
 }
 
 /// How full a zone is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ZoneFill {
     /// The zone's name.
-    pub zone: Arc<str>,
+    pub zone: Box<str>,
     /// Keys it remembers now.
     pub entries: u64,
     /// Keys it can remember.
@@ -148,19 +140,41 @@ pub struct ZoneFill {
 }
 
 /// How full a cap is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CapFill {
+    /// `total`, `route`, `ip`, `subject` or `zone`.
+    pub scope: &'static str,
     /// The route; none for the cap over all of them.
-    pub route: Option<Arc<str>>,
-    /// Places taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Box<str>>,
+    /// The zone whose keys it counts by; none for a cap of the route's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Box<str>>,
+    /// Places taken, by all keys.
     pub used: u64,
-    /// Places; none where there is no limit.
+    /// Places, of a cap by key for each key; none where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// Whether it is near its limit, or one of its keys is.
+    pub warned: bool,
+    /// None of a cap that counts all together.
+    #[serde(flatten)]
+    pub keys: Option<KeysFill>,
+}
+
+/// The keys of a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KeysFill {
+    /// Keys that hold a place.
+    pub keys: u64,
+    /// Keys that hold so many that a warning is due, or more.
+    pub keys_near_limit: u64,
 }
 
 impl CapFill {
-    pub(super) fn labels(&self) -> [&str; 2] {
-        self.route.as_deref().map_or(["total", ""], |route| ["route", route])
+    /// Scope, route and zone.
+    pub(super) fn labels(&self) -> [&str; 3] {
+        [self.scope, self.route.as_deref().unwrap_or_default(), self.zone.as_deref().unwrap_or_default()]
     }
 }
 
@@ -199,6 +213,8 @@ pub struct Sources {
     pub buffered: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// How late each worker came to its last tick, in milliseconds.
     pub worker_lags: Box<dyn Fn() -> Vec<u64> + Send + Sync>,
+    /// What is counted of the list of revocations that several gateways share; none where each has its own.
+    pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
@@ -217,6 +233,7 @@ impl Default for Sources {
             revocations: Box::new(|| (0, 0)),
             buffered: Box::new(|| (0, 0)),
             worker_lags: Box::new(Vec::new),
+            shared_revocations: None,
             redis: None,
             log_dropped: Box::new(|| 0),
         }

@@ -133,6 +133,10 @@ families! {
         "Places taken of a cap: scope is total, or route with the route's name";
     CAP_LIMIT Gauge "wsgate_cap_limit" ["scope", "route"]
         "Places that the cap has";
+    CAP_KEYS Gauge "wsgate_cap_keys" ["scope", "route", "zone"]
+        "Keys that hold a place of a cap by key: scope is ip, subject or zone; zone is left out of a cap of the route's own";
+    CAP_KEYS_NEAR Gauge "wsgate_cap_keys_near_limit" ["scope", "route", "zone"]
+        "Keys that hold so many places of the cap that warn_at is reached, or more";
     CAP_WARNINGS Counter "wsgate_cap_warnings_total" []
         "Warnings that a cap is nearly full";
     KEYS_AGE Gauge "wsgate_jwks_age_seconds" ["jwt"]
@@ -155,6 +159,12 @@ families! {
         "Revocations that there may be at once";
     REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
         "Changes of the revocations that could not be written to their file";
+    REVOCATIONS_LOADED Gauge "wsgate_revocations_loaded_timestamp_seconds" []
+        "When the list was in step with Redis last, in seconds since 1970; 0 for never. With `store = \"redis\"` alone";
+    REVOCATIONS_UNPUBLISHED Gauge "wsgate_revocations_unpublished" []
+        "Revocations that were taken in here and that other gateways can't know of yet. With `store = \"redis\"` alone";
+    REVOCATIONS_BROKEN Counter "wsgate_revocations_broken_total" []
+        "What was found among the revocations in Redis and is none: it was skipped. With `store = \"redis\"` alone";
     REDIS_SECONDS Histogram "wsgate_redis_duration_seconds" ["operation"]
         "Time that Redis took to answer a call, of those that it answered";
     REDIS_ERRORS Counter "wsgate_redis_errors_total" ["operation", "kind"]

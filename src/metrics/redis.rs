@@ -45,6 +45,8 @@ words! {
         Upkeep = "upkeep",
         /// Another gateway is told something.
         Publish = "publish",
+        /// Revocations are read or written.
+        Revocations = "revocations",
     }
 }
 

@@ -1,5 +1,6 @@
 //! One scrape: every count is read and written down, none is changed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::counts::{Counts, LimitCounts, NO_ROUTE, RouteCounts};
+use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, RouteCounts};
 use super::family::{self, Family};
 use super::process;
 use super::traffic::Traffic;
@@ -158,7 +159,7 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 }
 
 fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    family(to, &family::EXCEEDED, |out| counts.limits.iter().try_for_each(|limit| exceeded(limit, out)))?;
+    family(to, &family::EXCEEDED, |out| exceeded(&counts.limits, out))?;
     let (kept, most) = (counts.sources.buffered)();
     family(to, &family::BUFFERED, |out| out.gauge([], kept))?;
     family(to, &family::BUFFERED_LIMIT, |out| out.gauge([], most))?;
@@ -171,23 +172,42 @@ fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::ZONE_ENTRIES, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.entries)))?;
     family(to, &family::ZONE_CAPACITY, |out| zones.iter().try_for_each(|zone| out.gauge([&zone.zone], zone.capacity)))?;
     family(to, &family::ZONE_FULL, |out| zones.iter().try_for_each(|zone| out.counter([&zone.zone], zone.full)))?;
-    let caps = (counts.sources.caps)();
-    family(to, &family::CAP_USED, |out| caps.iter().try_for_each(|cap| out.gauge(cap.labels(), cap.used)))?;
-    family(to, &family::CAP_LIMIT, |out| {
-        caps.iter().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(cap.labels(), limit)))
-    })?;
+    caps(&(counts.sources.caps)(), to)?;
     family(to, &family::CAP_WARNINGS, |out| out.counter([], counts.cap_warnings.get()))
 }
 
-fn exceeded(limit: &LimitCounts, out: &mut Samples<'_>) -> fmt::Result {
-    let info = &limit.info;
-    let direction = info.direction.map_or("", Direction::label);
-    let dry_run = if info.dry_run { "true" } else { "false" };
-    for action in info.actions {
-        let labels = [&*info.route, info.what.label(), &*info.zone, direction, action.label(), dry_run];
-        out.counter(labels, limit.of(*action))?;
+fn caps(caps: &[CapFill], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    // Of a cap by key the sum over its keys says nothing beside the limit of one.
+    let whole = || caps.iter().filter(|cap| cap.keys.is_none());
+    let by_key = || caps.iter().filter_map(|cap| Some((cap.labels(), cap.keys?)));
+    family(to, &family::CAP_USED, |out| whole().try_for_each(|cap| out.gauge(scope_and_route(cap), cap.used)))?;
+    family(to, &family::CAP_LIMIT, |out| {
+        whole().try_for_each(|cap| cap.limit.map_or(Ok(()), |limit| out.gauge(scope_and_route(cap), limit)))
+    })?;
+    family(to, &family::CAP_KEYS, |out| by_key().try_for_each(|(labels, keys)| out.gauge(labels, keys.keys)))?;
+    family(to, &family::CAP_KEYS_NEAR, |out| {
+        by_key().try_for_each(|(labels, keys)| out.gauge(labels, keys.keys_near_limit))
+    })
+}
+
+fn scope_and_route(cap: &CapFill) -> [&str; 2] {
+    let [scope, route, _] = cap.labels();
+    [scope, route]
+}
+
+/// What has no name of its own, such as the caps of one route, is told in one sum.
+fn exceeded(limits: &[LimitCounts], out: &mut Samples<'_>) -> fmt::Result {
+    let mut sums: BTreeMap<[&str; 6], u64> = BTreeMap::new();
+    for limit in limits {
+        let info = &limit.info;
+        let direction = info.direction.map_or("", Direction::label);
+        let dry_run = if info.dry_run { "true" } else { "false" };
+        for action in info.actions {
+            let labels = [&*info.route, info.what.label(), &*info.zone, direction, action.label(), dry_run];
+            *sums.entry(labels).or_default() += limit.of(*action);
+        }
     }
-    Ok(())
+    sums.into_iter().try_for_each(|(labels, sum)| out.counter(labels, sum))
 }
 
 fn key_sets(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -218,7 +238,17 @@ fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (now, capacity) = (counts.sources.revocations)();
     family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
     family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
-    family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))
+    family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))?;
+    let shared = || counts.sources.shared_revocations.iter();
+    family(to, &family::REVOCATIONS_LOADED, |out| {
+        shared().try_for_each(|shared| out.gauge([], shared.loaded_at() as f64 / 1e3))
+    })?;
+    family(to, &family::REVOCATIONS_UNPUBLISHED, |out| {
+        shared().try_for_each(|shared| out.gauge([], shared.unpublished_count()))
+    })?;
+    family(to, &family::REVOCATIONS_BROKEN, |out| {
+        shared().try_for_each(|shared| out.counter([], shared.broken_count()))
+    })
 }
 
 fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

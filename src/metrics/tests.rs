@@ -7,6 +7,10 @@ use crate::policy::limit::{Action, LimitId, LimitInfo, What};
 
 const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
 
+fn cap(scope: &'static str, route: Option<&str>, used: u64, limit: Option<u64>) -> CapFill {
+    CapFill { scope, route: route.map(Into::into), zone: None, used, limit, warned: false, keys: None }
+}
+
 fn metrics() -> Metrics {
     let limit = LimitInfo {
         route: "a\"b".into(),
@@ -21,9 +25,14 @@ fn metrics() -> Metrics {
         zones: Box::new(|| vec![ZoneFill { zone: "per_ip".into(), entries: 3, capacity: 65_536, full: 2 }]),
         caps: Box::new(|| {
             vec![
-                CapFill { route: None, used: 7, limit: Some(10_000) },
-                CapFill { route: Some("chat".into()), used: 6, limit: Some(1000) },
-                CapFill { route: Some("a\"b".into()), used: 1, limit: None },
+                cap("total", None, 7, Some(10_000)),
+                cap("route", Some("chat"), 6, Some(1000)),
+                cap("route", Some("a\"b"), 1, None),
+                CapFill {
+                    zone: Some("tenants".into()),
+                    keys: Some(KeysFill { keys: 3, keys_near_limit: 2 }),
+                    ..cap("zone", Some("chat"), 9, Some(4))
+                },
             ]
         }),
         key_sets: Box::new(|| {
@@ -35,6 +44,7 @@ fn metrics() -> Metrics {
         revocations: Box::new(|| (8, 9)),
         buffered: Box::new(|| (10, 11)),
         worker_lags: Box::new(|| vec![1, 250]),
+        shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
@@ -123,9 +133,14 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "token_forbidden",
         "token_revoked",
         "handshake_rate",
+        "zone_full",
+        "store_unavailable",
         "ip_cap",
         "keys_unavailable",
         "subject_cap",
+        "zone_cap",
+        "zone_full",
+        "store_unavailable",
         "route_cap",
         "total_cap",
         "overloaded",
@@ -156,7 +171,8 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         ("client", "bad_frame client_lost closed message_too_big slow_consumer"),
         (
             "gateway",
-            "certificate_expired draining idle_timeout internal kicked lifetime_over message_rate token_expired token_revoked",
+            "certificate_expired draining idle_timeout internal ip_cap kicked lifetime_over message_rate subject_cap \
+             token_expired token_revoked zone_cap",
         ),
         ("upstream", "bad_frame closed slow_consumer upstream_lost"),
     ];
@@ -250,6 +266,8 @@ fn sources_are_read_at_the_scrape() {
         (r#"wsgate_cap_used{scope="total"}"#, 7.0),
         (r#"wsgate_cap_limit{scope="route",route="chat"}"#, 1000.0),
         (r#"wsgate_cap_used{scope="route",route="a\"b"}"#, 1.0),
+        (r#"wsgate_cap_keys{scope="zone",route="chat",zone="tenants"}"#, 3.0),
+        (r#"wsgate_cap_keys_near_limit{scope="zone",route="chat",zone="tenants"}"#, 2.0),
         ("wsgate_cap_warnings_total", 1.0),
         ("wsgate_handshakes_in_flight", 4.0),
         ("wsgate_access_log_dropped_total", 5.0),
@@ -271,6 +289,7 @@ fn sources_are_read_at_the_scrape() {
         assert_eq!(samples[name], value, "{name}");
     }
     assert!(!samples.contains_key(r#"wsgate_cap_limit{scope="route",route="a\"b"}"#));
+    assert!(!samples.contains_key(r#"wsgate_cap_used{scope="zone",route="chat"}"#), "used of all keys, limit of one");
 }
 
 #[test]

@@ -4,14 +4,13 @@
 //! whatever its length. A slot is a permit that gives itself back when it is dropped, also while a panic unwinds; nothing
 //! else lowers a count.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+pub mod keyed;
+pub mod seat;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
-use super::key::Key;
+pub use keyed::{KeyedCap, KeyedPermit};
 
 /// Set in [`Cap::state`] beside the count, so that one atomic step both counts and warns.
 const WARNED: u64 = 1 << 63;
@@ -19,16 +18,27 @@ const WARNED: u64 = 1 << 63;
 /// How far below the warning the count has to fall before the next warning, as a share of the limit.
 const REARM_BELOW: f64 = 0.1;
 
-/// Shards of a keyed cap; workers that admit at the same moment seldom meet in one.
-const SHARDS: usize = 16;
-
 /// A limit on one count, that says when it is nearly reached.
 #[derive(Debug)]
 pub struct Cap {
     limit: u64,
+    /// What is given out: the limit, or in dry run without end.
+    most: u64,
     warn: u64,
     rearm: u64,
     state: AtomicU64,
+}
+
+/// A slot, and what is to be said of it.
+#[derive(Debug)]
+#[must_use]
+pub struct Taken<P> {
+    /// The slot.
+    pub permit: P,
+    /// There was none left, by the limit.
+    pub was_full: bool,
+    /// The count just came near the limit.
+    pub near: bool,
 }
 
 /// One slot of a [`Cap`].
@@ -40,30 +50,44 @@ impl Cap {
     /// At most `limit` at once. `warn_at` is the share of it, above 0 and at most 1, at which one warning is due.
     #[must_use]
     pub fn new(limit: usize, warn_at: f64) -> Arc<Self> {
-        let share = |of: f64| ((limit as f64 * of - 1e-6).ceil() as u64).max(1);
+        let (warn, rearm) = marks(limit, warn_at);
         let limit = (limit as u64).min(!WARNED);
-        Arc::new(Self { limit, warn: share(warn_at), rearm: share(warn_at - REARM_BELOW), state: AtomicU64::new(0) })
+        Arc::new(Self { limit, most: limit, warn, rearm, state: AtomicU64::new(0) })
     }
 
-    /// A slot, if one is free; and whether a warning is due: the first at `warn_at`, the next only after the count was a
-    /// tenth of the limit lower.
+    /// The same, with a slot for everybody however many are taken.
     #[must_use]
-    pub fn take(self: &Arc<Self>) -> Option<(Permit, bool)> {
-        let mut warn = false;
+    pub fn dry_run(limit: usize, warn_at: f64) -> Arc<Self> {
+        let (warn, rearm) = marks(limit, warn_at);
+        Arc::new(Self { limit: limit as u64, most: !WARNED, warn, rearm, state: AtomicU64::new(0) })
+    }
+
+    /// A slot, if one is free. A warning is due first at `warn_at`, and next only after the count was a tenth of the limit
+    /// lower.
+    #[must_use]
+    pub fn take(self: &Arc<Self>) -> Option<Taken<Permit>> {
+        let (mut near, mut was_full) = (false, false);
         let one_more = |state: u64| {
             let used = (state & !WARNED) + 1;
-            warn = used >= self.warn && state & WARNED == 0;
-            (used <= self.limit).then_some(used | if warn { WARNED } else { state & WARNED })
+            near = used >= self.warn && state & WARNED == 0;
+            was_full = used > self.limit;
+            (used <= self.most).then_some(used | if near { WARNED } else { state & WARNED })
         };
         // Relaxed: the count guards no other memory.
         self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some((Permit(Arc::clone(self)), warn))
+        Some(Taken { permit: Permit(Arc::clone(self)), was_full, near })
     }
 
     /// Slots taken now.
     #[must_use]
     pub fn used(&self) -> usize {
         (self.state.load(Ordering::Relaxed) & !WARNED) as usize
+    }
+
+    /// Whether the warning was given, and the count has not fallen enough since.
+    #[must_use]
+    pub fn is_warned(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WARNED != 0
     }
 
     /// The most slots there are.
@@ -84,81 +108,10 @@ impl Drop for Permit {
     }
 }
 
-/// The same limit for each key. It remembers a key only while that holds a slot, so what bounds all sessions together
-/// bounds its memory.
-#[derive(Debug)]
-pub struct KeyedCap {
-    limit: usize,
-    used: AtomicUsize,
-    hasher: RandomState,
-    shards: [Mutex<HashMap<Key, usize>>; SHARDS],
-}
-
-/// One slot of one key of a [`KeyedCap`].
-#[derive(Debug)]
-#[must_use]
-pub struct KeyedPermit {
-    cap: Arc<KeyedCap>,
-    key: Key,
-}
-
-impl KeyedCap {
-    /// At most `limit` at once for each key.
-    #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            used: AtomicUsize::new(0),
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-        })
-    }
-
-    /// A slot of this key, if one is free.
-    #[must_use]
-    pub fn take(self: &Arc<Self>, key: Key) -> Option<KeyedPermit> {
-        let mut shard = self.shard(key).lock();
-        let held = shard.get(&key).copied().unwrap_or(0);
-        if held >= self.limit {
-            return None;
-        }
-        shard.insert(key, held + 1);
-        self.used.fetch_add(1, Ordering::Relaxed);
-        Some(KeyedPermit { cap: Arc::clone(self), key })
-    }
-
-    /// Slots taken now, by all keys.
-    #[must_use]
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Keys that hold a slot now.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
-    }
-
-    /// The most slots that one key may hold.
-    #[must_use]
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
-    fn shard(&self, key: Key) -> &Mutex<HashMap<Key, usize>> {
-        &self.shards[(self.hasher.hash_one(key) % SHARDS as u64) as usize]
-    }
-}
-
-impl Drop for KeyedPermit {
-    fn drop(&mut self) {
-        let mut shard = self.cap.shard(self.key).lock();
-        match shard.get_mut(&self.key) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => drop(shard.remove(&self.key)),
-        }
-        self.cap.used.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The counts at which a warning is due, and below which the next one may be.
+fn marks(limit: usize, warn_at: f64) -> (u64, u64) {
+    let share = |of: f64| ((limit as f64 * of - 1e-6).ceil() as u64).max(1);
+    (share(warn_at), share(warn_at - REARM_BELOW))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod caps;
 mod certificates;
 mod expiry;
 mod limits;
@@ -13,6 +14,7 @@ mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::HeaderName;
 
@@ -25,8 +27,8 @@ use super::revocation::Revocations;
 use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
-use crate::config::Config;
 use crate::config::problem::Problem;
+use crate::config::{Config, OnError};
 use crate::material::Material;
 use limits::OfZone;
 
@@ -55,6 +57,9 @@ struct Named {
     /// Whether a listener has a `client_ca`.
     asks_for_certificates: bool,
     typed_assertions: Vec<String>,
+    has_redis: bool,
+    /// What is done while Redis does not answer.
+    on_error: OnError,
 }
 
 /// What was found so far.
@@ -107,6 +112,8 @@ impl Policy {
             typed_zones: config.zone.keys().cloned().collect(),
             asks_for_certificates: certificates::are_asked_for(config),
             typed_assertions: config.assertion.keys().cloned().collect(),
+            has_redis: config.redis.is_some(),
+            on_error: config.redis.as_ref().map(|redis| redis.on_error).unwrap_or_default(),
         };
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
@@ -138,6 +145,7 @@ impl Policy {
             trusted_proxies: config.server.trusted_proxies.clone(),
             revocations: Arc::new(Revocations::new(revocation)),
             keys: named.hasher,
+            admissions: AtomicU64::new(0),
             remote,
         };
         Ok(Compiled { policy, warnings: found.warnings })

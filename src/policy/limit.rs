@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::deny::Direction;
 
@@ -101,6 +102,22 @@ impl fmt::Display for LimitInfo {
     }
 }
 
+/// Milliseconds between two lines about one thing.
+const SAID_AGAIN_AFTER: u64 = 1000;
+
+/// Sees to it that something is said once a second, however often it happens.
+#[derive(Debug, Default)]
+pub struct Pace(AtomicU64);
+
+impl Pace {
+    /// Whether it may be said now: true once a second, to one of those who ask.
+    #[must_use]
+    pub fn may_be_said(&self, now_ms: u64) -> bool {
+        let next = |again: u64| (now_ms >= again).then_some(now_ms + SAID_AGAIN_AFTER);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
 /// Something exceeded a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
@@ -113,6 +130,14 @@ pub struct Exceeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn once_a_second_one_of_those_who_ask_may_say_it() {
+        let pace = Pace::default();
+        let said: Vec<u64> =
+            [0, 0, 999, 1000, 1001, 5000, 5001].into_iter().filter(|&at| pace.may_be_said(at)).collect();
+        assert_eq!(said, [0, 1000, 5000]);
+    }
 
     #[test]
     fn every_index_is_a_place_in_its_table() {

@@ -4,8 +4,10 @@
 //! forgets one to make room for another. A handshake costs a look-up for each of its marks, however long the list is.
 
 pub mod entry;
+pub mod ledger;
 pub mod mark;
 pub mod record;
+pub mod shared;
 pub mod wanted;
 
 use std::collections::{BTreeMap, HashMap, hash_map};
@@ -156,7 +158,9 @@ impl Revocations {
         let key = self.marker.key_of(&wanted.what);
         let mut list = self.list.write();
         list.drop_expired(wall);
-        let known = list.find(&key, &wanted).and_then(|sequence| Some((sequence, list.remove(sequence)?)));
+        let known = list
+            .find(&key, &wanted.what, wanted.jwt.as_ref())
+            .and_then(|sequence| Some((sequence, list.remove(sequence)?)));
         let is_new = known.is_none();
         let (sequence, entry) = match known {
             Some((sequence, entry)) => (sequence, entry.widened(wanted)),
@@ -191,6 +195,39 @@ impl Revocations {
         }
         self.counted(&list);
         vain
+    }
+
+    /// Takes in what another gateway revoked, in place of what stood here in the same words; also beyond the bound, which
+    /// is kept by who heard it.
+    pub fn adopt(&self, mut entry: Entry) {
+        let key = self.marker.key_of(&entry.what);
+        let mut list = self.list.write();
+        let known = list.find(&key, &entry.what, entry.jwt.as_ref());
+        let sequence = known.unwrap_or(list.next);
+        list.remove(sequence);
+        entry.id = list.free(entry.id);
+        list.insert(sequence, key, entry);
+        list.generation += 1;
+        self.counted(&list);
+    }
+
+    /// Lifts what another gateway lifted: what stands here in these words.
+    pub fn forget(&self, entry: &Entry) {
+        let key = self.marker.key_of(&entry.what);
+        let mut list = self.list.write();
+        if let Some(sequence) = list.find(&key, &entry.what, entry.jwt.as_ref()) {
+            list.remove(sequence);
+            list.generation += 1;
+        }
+        self.counted(&list);
+    }
+
+    /// The revocation of this name, if there is one that counts.
+    #[must_use]
+    pub fn get(&self, id: Id, wall: u64) -> Option<Entry> {
+        let list = self.list.read();
+        let (_, entry) = list.entries.get(list.by_id.get(&id)?)?;
+        (wall < entry.expires).then(|| entry.clone())
     }
 
     /// Lifts a revocation. False if there is none of this name, or it was over.
@@ -256,10 +293,10 @@ impl List {
     }
 
     /// The entry that says the same but for its dates.
-    fn find(&self, key: &Key, wanted: &Wanted) -> Option<u64> {
-        let dated = wanted.what.issued_before().is_some();
+    fn find(&self, key: &Key, what: &What, jwt: Option<&Arc<str>>) -> Option<u64> {
+        let dated = what.issued_before().is_some();
         let slots = self.by_mark.get(key)?.iter();
-        let mut same = slots.filter(|slot| slot.issued_before.is_some() == dated && slot.jwt == wanted.jwt);
+        let mut same = slots.filter(|slot| slot.issued_before.is_some() == dated && slot.jwt.as_ref() == jwt);
         same.next().map(|slot| slot.sequence)
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::bucket::Limit;
-use super::cap::{Cap, KeyedCap};
 use super::certificate;
 use super::expiry::Expiry;
 use super::flow::Flow;
@@ -17,6 +16,7 @@ use super::limit::LimitId;
 use super::origin::Origins;
 use super::renew::Renew;
 use super::require::Require;
+use super::slots::Caps;
 use super::target::Target;
 use super::token::Verifier;
 use super::upward::Upward;
@@ -123,17 +123,6 @@ pub enum Stage {
     Address,
     /// After it: by what only a good token says.
     Identity,
-}
-
-/// The caps of a route.
-#[derive(Debug, Default)]
-pub struct Caps {
-    /// Over all of its sessions.
-    pub total: Option<Arc<Cap>>,
-    /// By client address.
-    pub per_ip: Option<Arc<KeyedCap>>,
-    /// By subject.
-    pub per_subject: Option<Arc<KeyedCap>>,
 }
 
 /// What a session keeps to. Times are milliseconds.

@@ -11,6 +11,7 @@ use super::key::rule::Facts;
 use super::rates::Counted;
 use super::request::Opening;
 use super::route::{Captures, Matcher, Route, Stage};
+use super::slots::Noted;
 use super::upward::Vouched;
 use super::{Admission, Ask, Decision, Denial, Policy};
 use crate::deny::Deny;
@@ -91,7 +92,9 @@ impl Policy {
         found: &mut Decision,
     ) -> Result<Admission, Denial> {
         let Known { identity, vouched } = known;
-        let permits = self.take_slots(route, ask.client, &identity, &mut found.near)?;
+        let facts = route.facts(ask, Some(&identity));
+        let mut noted = Noted { exceeded: &mut found.exceeded, near: &mut found.near };
+        let permits = self.take_slots(route, &facts, &found.captures, &mut noted)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
         let (expires, certificate_ends) = (identity.expires.map(mono), identity.certificate_ends.map(mono));
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));

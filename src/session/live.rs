@@ -1,6 +1,7 @@
 //! A live session, as others see it and as they may order it to end. Nothing here knows how a session ends: it does that
 //! itself.
 
+pub mod ending;
 pub mod holder;
 pub mod order;
 pub mod registry;
@@ -15,9 +16,10 @@ use std::task::Waker;
 use serde::{Serialize, Serializer};
 
 use crate::access_log::Said;
-use crate::deny::Direction;
+use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
+use crate::policy::cap::seat::Leave;
 use holder::{Holder, Token};
 use order::Order;
 
@@ -131,6 +133,13 @@ impl Live {
             messages_to_client: self.messages[Direction::ToClient.index()].get(),
             bytes_to_client: self.bytes[Direction::ToClient.index()].get(),
         }
+    }
+}
+
+/// A newer session took its place.
+impl Leave for Live {
+    fn leave(&self, why: Deny) {
+        self.order(why);
     }
 }
 

@@ -12,6 +12,12 @@ macro_rules! live {
     };
 }
 
+macro_rules! stored {
+    ($part:literal) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("lua/stored.lua"), include_str!($part))))
+    };
+}
+
 /// Several limits, all or none.
 pub(super) static CHARGE: LazyLock<Script> = live!("lua/bucket.lua", "lua/charge.lua");
 /// A chunk of a budget.
@@ -23,9 +29,16 @@ pub(super) static STATE: LazyLock<Script> = live!("lua/state.lua");
 /// That a node lives.
 pub(super) static BEAT: LazyLock<Script> = live!("lua/beat.lua");
 
+/// Some of the revocations.
+pub(super) static PAGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/page.lua")));
+/// These revocations.
+pub(super) static LOOK: LazyLock<Script> = stored!("lua/look.lua");
+/// Revocations in the place of others.
+pub(super) static SWAP: LazyLock<Script> = stored!("lua/swap.lua");
+
 /// All of them, to be there before anybody asks.
-pub(super) fn all() -> [&'static Script; 5] {
-    [&CHARGE, &LEASE, &TAKE, &STATE, &BEAT]
+pub(super) fn all() -> [&'static Script; 8] {
+    [&CHARGE, &LEASE, &TAKE, &STATE, &BEAT, &PAGE, &LOOK, &SWAP]
 }
 
 /// What the scripts take for a bound that nothing reaches: 2^51 units, far below where doubles stop being exact.

@@ -104,6 +104,12 @@ impl Redis {
         self.command(Operation::Publish, &publish).await.map(|heard: u64| heard > 0)
     }
 
+    /// Whether a node that [`Redis::take`] named is this gateway.
+    #[must_use]
+    pub fn is_here(&self, node: &str) -> bool {
+        *self.node() == *node
+    }
+
     /// Slots of shared caps that this gateway holds.
     #[must_use]
     pub fn slots_held(&self) -> usize {

@@ -36,6 +36,10 @@ mod zones;
 mod charges;
 // How often, and how many at once.
 mod limits;
+// How many at once by any key, and who goes when there is no room.
+mod caps;
+// How the gateway is, in one look.
+mod status;
 // How a session ends.
 mod closing;
 // What may stand in its stream.

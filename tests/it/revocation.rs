@@ -1,5 +1,7 @@
 //! Tokens that are ended before their time: in live sessions, at handshakes, and over a restart.
 
+mod everywhere;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ fn delete(state: &Arc<AdminState>, target: &str) -> (u16, String) {
 /// A live session of this subject.
 pub(super) fn enter(state: &AdminState, route: &str, subject: &str) -> Entry {
     let Value::Object(claims) = json!({ "sub": subject }) else { unreachable!() };
-    let marks = state.revocations.marks(&Claims::from(claims)).unwrap();
+    let marks = state.revoking.list().marks(&Claims::from(claims)).unwrap();
     let identity = Identity { subject: Some(subject.into()), jwt: Some("main".into()), marks, ..Identity::default() };
     let (id, now) = (state.books.sessions.next_id(), state.books.clock.now());
     state.books.sessions.enter(0, Live::new(id, route.into(), Holder::from(&identity), ELSEWHERE, now))
@@ -61,7 +61,7 @@ fn a_revocation_is_taken_listed_and_lifted() {
     assert_eq!(delete(&state, &format!("/revocations/{id}")), (204, String::new()));
     assert_eq!(delete(&state, &format!("/revocations/{id}")).0, 404);
     assert_eq!(delete(&state, "/revocations/x").0, 404);
-    assert!(state.revocations.is_empty());
+    assert!(state.revoking.list().is_empty());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_full_list_says_so_and_changes_nothing() {
     assert_eq!(post(&state, r#"{"jti":"b"}"#).0, 201);
     let (status, text) = post(&state, r#"{"jti":"c"}"#);
     assert!(status == 507 && text.as_str().unwrap().contains("2 revocations"), "{status} {text}");
-    assert_eq!(state.revocations.len(), 2);
+    assert_eq!(state.revoking.list().len(), 2);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_body_that_is_no_good_is_refused_for_what_it_is() {
     assert_eq!(asked("application/json", ""), 400);
     let long = format!(r#"{{"jti":"a"{}}}"#, " ".repeat(16 * 1024));
     assert_eq!(asked("application/json", &long), 413);
-    assert!(state.revocations.is_empty());
+    assert!(state.revoking.list().is_empty());
     for query in ["limit=0", "user=x"] {
         assert_eq!(page(&state, &format!("/revocations?{query}")).0, 400);
     }

@@ -49,11 +49,12 @@ impl<'a> Course<'a> {
         let known = self.policy.identify(&route, ask, self.now, &mut self.found);
         let known = known.inspect_err(|denial| self.no(denial.why)).map_err(End::Refused)?;
         self.limits(&route, Stage::Identity, ask, Some(&known.identity)).map_err(End::Refused)?;
-        let has_subject = known.identity.subject.is_some();
+        let facts = route.facts(ask, Some(&known.identity));
+        let caps = words::caps(&route, &self.policy.total, &facts, &self.found.captures);
         self.step("caps");
         let seated = self.policy.seat(&route, ask, known, self.now, &mut self.found);
         let admission = seated.inspect_err(|denial| self.no(denial.why)).map_err(End::Refused)?;
-        for cap in words::caps(&route, &self.policy.total, has_subject) {
+        for cap in caps {
             self.ok(cap);
         }
         self.session(&route, ask, &admission);

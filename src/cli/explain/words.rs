@@ -4,8 +4,10 @@ use crate::config::value::{Rate, TokenFrom};
 use crate::config::{OnExcess, Store};
 use crate::policy::cap::Cap;
 use crate::policy::flow::Rule;
+use crate::policy::key::rule::Facts;
 use crate::policy::limit::What;
-use crate::policy::route::{HandshakeLimit, Route};
+use crate::policy::route::{Captures, HandshakeLimit, Route};
+use crate::policy::slots::Scope;
 
 /// A time in milliseconds: `50 ms`, `62.5 s`, `1 h 5 min`. Of what is long, the small is left out.
 pub(super) fn span(ms: u64) -> String {
@@ -94,13 +96,17 @@ pub(super) fn place(from: &TokenFrom) -> String {
 }
 
 /// The caps that a session would take a place of.
-pub(super) fn caps(route: &Route, total: &Cap, has_subject: bool) -> Vec<String> {
+pub(super) fn caps(route: &Route, total: &Cap, facts: &Facts<'_>, captures: &Captures) -> Vec<String> {
     let mut all = vec![format!("connections.total of [server]: {}", total.limit())];
-    let caps = &route.caps;
-    all.extend(caps.total.as_ref().map(|cap| format!("connections.total: {}", cap.limit())));
-    all.extend(caps.per_ip.as_ref().map(|cap| format!("connections.per_ip: {}", cap.limit())));
-    let per_subject = caps.per_subject.as_ref().filter(|_| has_subject);
-    all.extend(per_subject.map(|cap| format!("connections.per_subject: {}", cap.limit())));
+    all.extend(route.caps.total.as_ref().map(|limit| format!("connections.total: {}", limit.cap.limit())));
+    all.extend(route.caps.counted(facts, captures).into_iter().map(|counted| {
+        let limit = counted.limit;
+        let zone = match limit.scope {
+            Scope::Zone => format!(" by zone `{}`, {}", limit.zone, limit.key.shown(facts)),
+            Scope::Ip | Scope::Subject => String::new(),
+        };
+        format!("{}: {}{zone}", limit.scope.key(), limit.max)
+    }));
     all
 }
 

@@ -1,6 +1,8 @@
 //! Counts that never exceed their limit and always return to zero.
 
+use super::keyed::{Bound, Full};
 use super::*;
+use crate::policy::key::Key;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::thread;
@@ -9,13 +11,18 @@ fn client(n: u32) -> Key {
     Key::of_ip(std::net::Ipv4Addr::from_bits(n).into())
 }
 
+/// So many slots for each key, and no more.
+const fn of(max: usize) -> Bound {
+    Bound { max, full: Full::Refuse, mark: None }
+}
+
 /// Takes until `count` are held; tells at which counts a warning was due.
 fn fill(cap: &Arc<Cap>, held: &mut Vec<Permit>, count: usize) -> Vec<usize> {
     let mut warned_at = Vec::new();
     while held.len() < count {
-        let (permit, warn) = cap.take().unwrap();
+        let Taken { permit, near, .. } = cap.take().unwrap();
         held.push(permit);
-        if warn {
+        if near {
             warned_at.push(held.len());
         }
     }
@@ -80,41 +87,38 @@ fn a_cap_whose_warning_is_lower_than_a_tenth_warns_again_after_zero() {
 #[test]
 fn a_cap_of_zero_gives_nothing() {
     assert!(Cap::new(0, 0.9).take().is_none());
-    let keyed = KeyedCap::new(0);
-    assert!(keyed.take(client(1)).is_none());
-    assert_eq!(keyed.keys(), 0);
 }
 
 #[test]
-fn each_key_has_slots_of_its_own_and_is_forgotten_with_the_last() {
-    let cap = KeyedCap::new(2);
-    let first = (cap.take(client(1)).unwrap(), cap.take(client(1)).unwrap());
-    assert!(cap.take(client(1)).is_none());
-    let other = cap.take(client(2)).unwrap();
-    assert_eq!((cap.used(), cap.keys(), cap.limit()), (3, 2, 2));
-    drop(first.0);
-    assert_eq!((cap.used(), cap.keys()), (2, 2));
-    drop((first.1, other));
-    assert_eq!((cap.used(), cap.keys()), (0, 0));
+fn a_cap_in_dry_run_has_a_slot_for_everybody_and_says_when_it_would_have_had_none() {
+    let cap = Cap::dry_run(2, 1.0);
+    let taken: Vec<_> = (0..4).map(|_| cap.take().unwrap()).collect();
+    assert_eq!(
+        taken.iter().map(|taken| (taken.was_full, taken.near)).collect::<Vec<_>>(),
+        [(false, false), (false, true), (true, false), (true, false)]
+    );
+    assert_eq!((cap.used(), cap.limit(), cap.is_warned()), (4, 2, true));
+    drop(taken);
+    assert_eq!((cap.used(), cap.is_warned()), (0, false));
 }
 
 #[test]
 fn a_panic_gives_the_slots_back() {
-    let (cap, keyed) = (Cap::new(1, 0.9), KeyedCap::new(1));
+    let (cap, keyed) = (Cap::new(1, 0.9), KeyedCap::new(&[]));
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let _held = (cap.take().unwrap(), keyed.take(client(1)).unwrap());
+        let _held = (cap.take().unwrap(), keyed.take(client(1), &of(1), None).unwrap());
         assert_eq!((cap.used(), keyed.used()), (1, 1));
         std::panic::resume_unwind(Box::new("a session that panics"));
     }));
     assert!(panicked.is_err());
     assert_eq!((cap.used(), keyed.used(), keyed.keys()), (0, 0, 0));
-    assert!(cap.take().is_some() && keyed.take(client(1)).is_some());
+    assert!(cap.take().is_some() && keyed.take(client(1), &of(1), None).is_some());
 }
 
 #[test]
-fn a_permit_is_one_word_and_a_keyed_one_three() {
-    assert_eq!((size_of::<Permit>(), size_of::<KeyedPermit>()), (8, 24));
-    assert_eq!(size_of::<Option<KeyedPermit>>(), 24);
+fn a_permit_is_one_word_and_a_keyed_one_four() {
+    assert_eq!((size_of::<Permit>(), size_of::<KeyedPermit>()), (8, 32));
+    assert_eq!(size_of::<Option<KeyedPermit>>(), 32);
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn threads_that_storm_a_cap_get_exactly_its_slots_and_one_warning() {
             threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
         });
         assert_eq!((taken.len(), cap.used()), (100, 100));
-        assert_eq!(taken.iter().filter(|(_, warn)| *warn).count(), 1);
+        assert_eq!(taken.iter().filter(|taken| taken.near).count(), 1);
         drop(taken);
         assert_eq!(cap.used(), 0);
     }
@@ -139,12 +143,12 @@ fn threads_that_storm_a_cap_get_exactly_its_slots_and_one_warning() {
 
 #[test]
 fn threads_that_come_and_go_never_exceed_a_cap_and_leave_zero() {
-    let (cap, keyed) = (Cap::new(5, 0.9), KeyedCap::new(2));
+    let (cap, keyed) = (Cap::new(5, 0.9), KeyedCap::new(&[]));
     let start = Barrier::new(8);
     let come_and_go = |n: u32| {
         start.wait();
         for round in 0..5000 {
-            let held = (cap.take(), keyed.take(client((n + round) % 3)));
+            let held = (cap.take(), keyed.take(client((n + round) % 3), &of(2), None));
             assert!(cap.used() <= 5 && keyed.used() <= 6 && keyed.keys() <= 3);
             drop(held);
         }
@@ -159,13 +163,13 @@ fn threads_that_come_and_go_never_exceed_a_cap_and_leave_zero() {
 
 #[test]
 fn threads_that_storm_one_key_get_exactly_its_slots() {
-    let cap = KeyedCap::new(20);
+    let cap = KeyedCap::new(&[]);
     let start = Barrier::new(8);
     let storm = || {
         start.wait();
-        (0..50).filter_map(|_| cap.take(client(7))).collect::<Vec<_>>()
+        (0..50).filter_map(|_| cap.take(client(7), &of(20), None)).collect::<Vec<_>>()
     };
-    let taken: Vec<KeyedPermit> = thread::scope(|scope| {
+    let taken: Vec<Taken<KeyedPermit>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(storm)).collect();
         threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
     });

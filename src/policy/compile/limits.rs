@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::caps::{self, ZoneSlots};
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, certificates, nearest};
 use crate::config::limits::{Handshakes, Messages};
 use crate::config::value::{KeyPart, Rate};
 use crate::config::{self, Config, OnExcess, Store};
 use crate::policy::bucket::Limit;
-use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::key::KeyHasher;
 use crate::policy::key::rule::KeyRule;
 use crate::policy::limit::{Action, LimitInfo, What};
 use crate::policy::require::Require;
-use crate::policy::route::{Caps, HandshakeLimit, MessageLimit, Stage};
+use crate::policy::route::{HandshakeLimit, MessageLimit, Stage};
 use crate::policy::zone::Zone;
 
 /// One route, as its limits need it.
@@ -96,6 +96,8 @@ pub(super) struct OfZone {
     pub(super) store: Store,
     /// None for one without a rate.
     pub(super) zone: Option<Arc<Zone>>,
+    /// None for one that no cap names.
+    pub(super) slots: Option<ZoneSlots>,
 }
 
 /// The rates of handshakes: of zones, or of the route's own.
@@ -184,21 +186,6 @@ pub(super) fn when(
     })
 }
 
-/// How many sessions there may be at once.
-pub(super) fn caps(typed: &config::Route, at: &str, found: &mut Findings) -> Caps {
-    let Some(connections) = &typed.connections else { return Caps::default() };
-    let at = format!("{at}.connections");
-    if connections.per_subject.is_some() && !certificates::has_identity(typed) {
-        let message = "without `jwt` or `client_certificate` nobody has a subject";
-        found.wrong(format!("{at}.per_subject"), message, "add one of them, or remove it");
-    }
-    Caps {
-        total: connections.total.map(|total| Cap::new(total, connections.warn_at)),
-        per_ip: connections.per_ip.map(KeyedCap::new),
-        per_subject: connections.per_subject.map(KeyedCap::new),
-    }
-}
-
 /// The rate of messages on each connection. `close` and `drop` judge as nginx's `nodelay` does. `delay` spaces as a plain burst does, and what is beyond the burst
 /// waits too: the socket is not read meanwhile, so there is nothing to refuse.
 pub(super) fn messages(typed: &Messages) -> Option<MessageLimit> {
@@ -220,7 +207,8 @@ pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -
         }
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
         let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
-        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts });
+        let slots = caps::of_zone(config, name, found);
+        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts, slots });
     }
     zones
 }

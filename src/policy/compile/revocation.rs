@@ -1,7 +1,7 @@
 //! `[revocation]`: whether its bounds and its claims make sense.
 
 use super::Findings;
-use crate::config::Config;
+use crate::config::{Config, Redis, Store};
 use crate::now::millis;
 use crate::policy::revocation::{MAX_ENTRIES, Settings};
 
@@ -10,6 +10,9 @@ const MAX_CLAIMS: usize = 16;
 
 pub(super) fn settings(config: &Config, found: &mut Findings) -> Settings {
     let section = &config.revocation;
+    if section.store == Store::Redis && config.redis.is_none() {
+        found.problems.push(Redis::missing("revocation.store"));
+    }
     if section.entries > MAX_ENTRIES {
         let help = format!("at most {MAX_ENTRIES}: revoke a subject instead of its tokens one by one");
         found.wrong("revocation.entries", format!("{} is too many", section.entries), &help);

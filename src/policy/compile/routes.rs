@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::limits::OfRoute;
-use super::{Findings, Named, certificates, limits, nearest, token_from, upward};
+use super::{Findings, Named, caps, certificates, limits, nearest, token_from, upward};
 use crate::config::value::{OneOrMany, Origins as TypedOrigins};
 use crate::config::{self, Config};
 use crate::now::millis;
@@ -77,7 +77,7 @@ fn one(
         matchers.first().into_iter().flat_map(|(m, _)| m.names.iter().map(|name| &**name)).collect();
     let of_route = OfRoute { typed, name: &name, at, captures: &captures };
     let handshakes = limits::handshakes(&of_route, named, found);
-    let caps = limits::caps(typed, at, found);
+    let caps = caps::of_route(&of_route, named, found);
     let terms = terms(typed, at, found);
     // Without a place the path or a host is wrong already, and said to be.
     let (matcher, _) = matchers.first()?;

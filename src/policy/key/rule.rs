@@ -73,6 +73,12 @@ impl KeyRule {
         self.parts.contains(&KeyPart::Connection)
     }
 
+    /// Whether the subject is the whole key.
+    #[must_use]
+    pub fn is_subject(&self) -> bool {
+        matches!(*self.parts, [KeyPart::Subject])
+    }
+
     /// The key of this handshake.
     #[must_use]
     pub fn key(&self, facts: &Facts<'_>) -> Key {

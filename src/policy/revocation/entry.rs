@@ -26,7 +26,7 @@ const MAX_VALUE: usize = 1024;
 const MAX_NOTE: usize = 256;
 
 /// The name by which a revocation is lifted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u64);
 
 impl Id {

@@ -6,6 +6,7 @@ use super::*;
 use crate::policy::claims::Claims;
 
 mod model;
+mod shared;
 mod texts;
 
 const HOUR: u64 = 3_600_000;

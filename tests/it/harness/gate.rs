@@ -338,9 +338,9 @@ fn held(shared: &Shared) -> Vec<String> {
     look("the total", shared.policy.total.used());
     look("bytes kept", count(shared, "wsgate_buffered_bytes") as usize);
     for route in &shared.policy.routes {
-        look("a route's cap", route.caps.total.as_ref().map_or(0, |cap| cap.used()));
-        for cap in [&route.caps.per_ip, &route.caps.per_subject].into_iter().flatten() {
-            look("a cap by key", cap.used() + cap.keys());
+        look("a route's cap", route.caps.total.as_ref().map_or(0, |limit| limit.cap.used()));
+        for limit in &route.caps.keyed {
+            look("a cap by key", limit.counts.used() + limit.counts.keys() + limit.keys_near());
         }
         look("active", count(shared, &format!("wsgate_sessions_active{{route=\"{}\"}}", route.name)) as usize);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::session::live::Live;
-use crate::session::live::order::Order;
+use super::Live;
+use super::order::Order;
 
 /// How many groups many sessions are told in. With the rest between them that is 600 ms, whatever their number: an end
 /// takes effect within a second, the sessions' own part of it included.
@@ -20,7 +20,7 @@ const LEAST: usize = 16;
 
 /// Orders these sessions to end, and says how many there are that nobody had told before. The first are told before this
 /// returns; to be called where `tokio::task::spawn_local` may be.
-pub(super) fn end(mut lives: Vec<Arc<Live>>, order: &Order) -> usize {
+pub fn end(mut lives: Vec<Arc<Live>>, order: &Order) -> usize {
     lives.retain(|live| live.ordered().is_none());
     let count = lives.len();
     let group = count.div_ceil(GROUPS).max(LEAST);

@@ -1,0 +1,77 @@
+//! The thread that carries no traffic: the admin's pages, the key sets, what other gateways say, and the drain.
+
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::LocalRuntime;
+
+use super::{Phase, Shared, status};
+use crate::admin::{self, AdminState, Guard};
+use crate::drain;
+use crate::store::{self, Heard};
+
+/// The operator's listener, before there is a thread for it.
+pub(super) struct Desk {
+    pub(super) socket: StdListener,
+    pub(super) guard: Guard,
+}
+
+/// The other thread's life: the admin's pages and the key sets until the drain is over.
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
+    runtime.block_on(async {
+        for task in shared.keysets.tasks(&shared.books.clock) {
+            tokio::task::spawn_local(task);
+        }
+        if let Some(redis) = shared.redis.clone() {
+            let revoking = shared.revoking.clone();
+            tokio::task::spawn_local(async move { revoking.follow().await });
+            tokio::task::spawn_local(redis.run(heard(shared.clone())));
+        }
+        if let Some(Desk { socket, guard }) = admin {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let (looked_at, shown) = (shared.clone(), shared.clone());
+                    let state = AdminState {
+                        books: shared.books.clone(),
+                        ready: Box::new(move || is_ready(&looked_at)),
+                        status: Box::new(move || status::of(&shown)),
+                        guard,
+                        revoking: shared.revoking.clone(),
+                    };
+                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
+                }
+                Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
+            }
+        }
+        let mut phase = shared.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        tokio::select! {
+            () = drain::run(shared, drain_timeout) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        }
+        shared.phase.send_replace(Phase::Stopped);
+        if let Some(redis) = &shared.redis {
+            redis.leave().await;
+        }
+    });
+}
+
+/// What other gateways say.
+fn heard(shared: Arc<Shared>) -> store::Listener {
+    Box::new(move |heard| match heard {
+        Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
+        Heard::Connected | Heard::Message { .. } => shared.revoking.hear(&heard),
+    })
+}
+
+/// Whether new sessions are taken, of every issuer; if not, why.
+fn is_ready(shared: &Shared) -> Result<(), String> {
+    if shared.is_draining() {
+        return Err("draining".to_owned());
+    }
+    let mut missing = shared.keysets.missing(&shared.books.clock);
+    missing.extend(shared.revoking.missing().map(str::to_owned));
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+}

@@ -1,0 +1,78 @@
+//! `/status`: what stands there is what its documentation says.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ask, Backend, Gate, Setup};
+
+const DOCS: &str = include_str!("../../docs/operations.md");
+
+async fn status(gate: &Gate) -> Value {
+    let page = gate.page("/status").await;
+    assert_eq!((page.status(), page.one("content-type")), (200, Some("application/json")));
+    serde_json::from_str(&page.body).unwrap()
+}
+
+/// Every field by its path, as `caps[].scope`.
+fn fields(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                fields(inner, &path, found);
+            }
+        }
+        Value::Array(list) => {
+            assert!(!list.is_empty(), "{at} has nothing to look at");
+            found.insert(at.to_owned());
+            list.iter().for_each(|inner| fields(inner, &format!("{at}[]"), found));
+        }
+        _ => drop(found.insert(at.to_owned())),
+    }
+}
+
+/// The first column of the table below this heading.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let (_, section) = DOCS.split_once(&format!("\n{heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let names = rows.filter_map(|row| row.strip_prefix("| `")?.split_once('`'));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_page_has_the_fields_that_are_documented_and_no_other() {
+    let backend = Backend::new().await;
+    let terms =
+        "handshakes = { zone = \"all\" }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
+    let setup = Setup::new().jwt("[zone.all]\nrate = \"100r/s\"\n").route("/ws", &backend.url(), terms);
+    let gate = setup.start();
+    let open = gate.session_of(&backend, &Ask::to("/ws")).await;
+    let page = status(&gate).await;
+    let mut there = BTreeSet::new();
+    fields(&page, "", &mut there);
+    assert_eq!(there, documented("## Status"));
+    assert_eq!((&page["phase"], &page["sessions"]), (&json!("running"), &json!(1)), "{page}");
+    let by_zone = json!({ "scope": "zone", "route": "ws", "zone": "all", "used": 1, "limit": 2, "warned": false,
+        "keys": 1, "keys_near_limit": 0 });
+    assert_eq!(page["caps"][2], by_zone);
+    assert_eq!(page["zones"][0], json!({ "zone": "all", "entries": 1, "capacity": 65536, "full": 0 }));
+    drop(open);
+    let mut gate = gate;
+    gate.ended("client", "client_lost").await;
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn it_is_guarded_as_the_other_pages_and_can_only_be_read() {
+    let backend = Backend::new().await;
+    let gate = Setup::new().route("/ws", &backend.url(), "").start();
+    let refused = gate.operate("POST", "/status", "{}").await;
+    assert_eq!((refused.status(), refused.one("allow")), (405, Some("GET, HEAD")));
+    gate.finish().await;
+    let setup = Setup::new();
+    std::fs::write(setup.folder.path().join("token"), "0123456789abcdef").unwrap();
+    let guarded = setup.admin("token = \"file:token\"").route("/ws", &backend.url(), "").start();
+    assert_eq!(guarded.page("/status").await.status(), 401);
+    guarded.finish().await;
+}
