@@ -172,7 +172,9 @@ fn what_stands_beside_nginx_s_lines_compiles() {
     let text = page.split("\n## nginx's lines beside ours\n").nth(1).unwrap().split("\n### ").next().unwrap();
     let keys = ["handshakes", "bytes", "connections", "max_message_size", "send_timeout"];
     let mut looked = 0;
-    for span in text.lines().filter_map(|row| row.rsplit(" | ").next()).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+    for span in
+        text.lines().filter_map(|row| row.rsplit(" | ").next()).flat_map(|cell| cell.split('`').skip(1).step_by(2))
+    {
         let (key, _) = span.split_once(" = ").unwrap_or_default();
         let fragment = match key {
             "key" => format!("[zone.x]\n{span}\nrate = \"1r/s\"\n"),
@@ -191,14 +193,17 @@ fn what_stands_beside_nginx_s_lines_compiles() {
 #[test]
 fn the_recipe_by_claim_gives_free_users_ten_messages_a_minute_and_others_more() {
     let recipes = blocks(&read("docs/limits.md"), "toml fragment");
-    let policy = compiled(recipes.iter().find(|recipe| recipe.contains("plan = \"free\"")).unwrap());
+    let policy = compiled(recipes.iter().find(|recipe| recipe.contains("[zone.free]")).unwrap());
     let headers = |plan: &str| {
         let claims = json!({ "sub": plan, "exp": 10_000, "plan": plan });
         let claims: Map<String, Value> = claims.as_object().unwrap().clone();
         let key = mint::encoding_key(Algorithm::HS256, SECRET.as_bytes()).unwrap();
         let token = mint::mint(Algorithm::HS256, &key, None, &claims).unwrap();
         let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
-        HeaderMap::from_iter([(header::AUTHORIZATION, bearer), (header::ORIGIN, HeaderValue::from_static("https://app.example.com"))])
+        HeaderMap::from_iter([
+            (header::AUTHORIZATION, bearer),
+            (header::ORIGIN, HeaderValue::from_static("https://app.example.com")),
+        ])
     };
     for (plan, at_once, a_minute_later) in [("free", 10, 10), ("paid", 100, 100), ("other", 100, 100)] {
         let sent = |at: u64| {
