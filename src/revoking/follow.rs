@@ -89,7 +89,8 @@ impl Place {
                 self.stale = true;
             }
         }
-        self.stale |= news.lost || news.connected;
+        self.stale |= news.lost;
+        // What was missed before the connection has another name than the last change that is known here.
         if news.connected {
             self.due = now;
         } else if self.stale || sharing.counts.unpublished_count() > 0 {
