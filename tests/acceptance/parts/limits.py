@@ -11,7 +11,6 @@ NODELAY = math.inf
 # A verdict counts as determined if it stays the same however much later than it was sent each hit is judged, up to this.
 MARGIN = 0.04
 
-
 IP, NAME = "ip", "header:X-Key"
 
 
@@ -40,7 +39,7 @@ class Limit:
     delay: float = 0
 
     def in_nginx(self):
-        # It refuses a zero in so many words.
+        # It takes no `burst=0`.
         burst = f" burst={self.burst}" if self.burst else ""
         delay = {NODELAY: " nodelay", 0: ""}.get(self.delay, f" delay={self.delay}")
         return f"limit_req zone={self.zone.name}{burst}{delay};"

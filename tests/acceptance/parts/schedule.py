@@ -113,13 +113,13 @@ def _compare(hits, seen):
 
 
 def drive(ports, schedules):
-    """All schedules at once, each by clients of its own. A schedule's hits are in the order of their times."""
+    """All schedules at once, each by clients of its own."""
     seen = asyncio.run(_drive(ports, schedules))
     return [_compare(hits, got) for hits, got in zip(schedules, seen, strict=True)]
 
 
 def drive_until(ports, schedules, is_good):
-    """The same, and those that are not good since the machine was too slow again, so many times in all."""
+    """The same, and those again that are not good since the machine was too slow: each is driven `TRIES` times at most."""
     results, left = {}, range(len(schedules))
     for _ in range(TRIES):
         results.update(zip(left, drive(ports, [schedules[nth] for nth in left]), strict=True))
