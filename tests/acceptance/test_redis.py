@@ -15,7 +15,7 @@ import websockets.exceptions
 from parts.child import PATIENCE, wait_until
 from parts.client import close_of, open_chat, refusal
 from parts.gateway import Gateway
-from parts.redis import Redis
+from parts.redis import Redis, Sentinel
 from parts.tokens import SECRET
 from parts.upstreams import NodeEcho
 from parts.wire import connect, head
@@ -25,7 +25,7 @@ GATEWAY = """
 address = "127.0.0.1:0"
 
 [redis]
-url = "{redis}"
+url = {url}
 on_error = "{on_error}"
 
 [zone.names]
@@ -115,8 +115,8 @@ def fleet(tmp_path_factory, redis, backend):
     """Starts so many gateways that share the Redis; all are stopped in the end."""
     with contextlib.ExitStack() as running:
 
-        def start(count, on_error="local"):
-            config = GATEWAY.format(redis=redis.url, on_error=on_error, backend=backend.url)
+        def start(count, on_error="local", url=f'"{redis.url}"'):
+            config = GATEWAY.format(url=url, on_error=on_error, backend=backend.url)
             return [running.enter_context(Gateway(tmp_path_factory.mktemp("gateway"), config)) for _ in range(count)]
 
         yield start
@@ -184,6 +184,18 @@ def test_a_redis_that_hangs_holds_up_no_handshake(redis, fleet):
     assert time.monotonic() - began < 2, "a call waits for tens of milliseconds, and not every call"
     redis.resume()
     wait_until_shared(gateways)
+
+
+def test_where_a_sentinel_names_another_master_the_gateways_follow(tmp_path, redis, fleet):
+    folders = [tmp_path / name for name in ("replica", "sentinel")]
+    for folder in folders:
+        folder.mkdir()
+    with Redis(folders[0], "--replicaof", f"127.0.0.1 {redis.port}"), Sentinel(folders[1], redis) as sentinel:
+        gateways = fleet(2, url=f'["{sentinel.url}"]\nsentinel_master = "master"')
+        assert let_in(gateways, "before") == RARE
+        redis.kill()
+        sentinel.has_switched()
+        wait_until_shared(gateways)
 
 
 def test_a_redis_that_was_flushed_begins_anew(redis, fleet):
