@@ -62,7 +62,8 @@ class Sentinel(Child):
     """Watches a master under the name of `master`, and half a second after it is gone puts its replica in its place."""
 
     def __init__(self, folder, watched):
-        self.url = f"redis://127.0.0.1:{(port := free_port())}"
+        port = free_port()
+        self.url = f"redis://127.0.0.1:{port}"
         file = folder / "sentinel.conf"
         file.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
