@@ -180,6 +180,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
         upstream: (upstream.stream, &upstream.first),
         deflate: upstream.deflate,
         route,
+        meters: admission.meters,
     };
     tokio::task::spawn_local(Session::new(opened, exit));
 }

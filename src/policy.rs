@@ -4,6 +4,7 @@
 //! that a hostile page can't spend a victim's budget; the rate by address before the signature, so that a flood can't buy
 //! CPU; caps last, since they are the one thing that is held.
 
+pub mod account;
 pub mod assertion;
 pub mod bucket;
 pub mod cap;
@@ -17,6 +18,7 @@ pub mod forward;
 pub mod identity;
 pub mod key;
 pub mod limit;
+pub mod meter;
 pub mod origin;
 pub mod overload;
 pub mod rates;
@@ -48,6 +50,7 @@ use certificate::Certificate;
 use identity::Identity;
 use key::KeyHasher;
 use limit::{Exceeded, LimitInfo};
+use meter::open::Meters;
 use remote::Remote;
 use renew::Lineage;
 use request::Opening;
@@ -135,6 +138,8 @@ pub struct Decision {
 pub struct Admission {
     /// The slots of the session to be.
     pub permits: Permits,
+    /// What its traffic will be measured by.
+    pub meters: Meters,
     /// Milliseconds that the handshake has to wait for its turn.
     pub wait_ms: u64,
     /// When the identity ends, in [`Now::mono`].

@@ -24,6 +24,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::expiry::{Due, Told};
+use crate::policy::meter::open::Meters;
 use crate::policy::route::Route;
 use crate::stream::Stream;
 use exit::{End, Exit};
@@ -48,6 +49,8 @@ pub struct Opened<'a> {
     pub deflate: bool,
     /// The terms.
     pub route: Arc<Route>,
+    /// What each direction is measured by.
+    pub meters: Meters,
 }
 
 /// One session. Resolves once both sides are closed; what is to be said of it is said by its [`Exit`].
@@ -80,8 +83,9 @@ impl Session {
     pub fn new(opened: Opened<'_>, exit: Exit) -> Self {
         let now = exit.now();
         let terms = &opened.route.terms;
-        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, terms.messages.clone());
-        let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, None);
+        let ([up, down], fragments) = (opened.meters, opened.route.flow.fragments);
+        let up = Judge::new(Direction::ToUpstream, opened.deflate, terms.max_message_size, up, fragments[0]);
+        let down = Judge::new(Direction::ToClient, opened.deflate, u64::MAX, down, fragments[1]);
         Self {
             up: Pump::new(up, opened.client.1, exit.buffered().clone(), now),
             down: Pump::new(down, opened.upstream.1, exit.buffered().clone(), now),
@@ -106,12 +110,14 @@ impl Session {
                 let mut wake = Wake::new(scratch, now, self.exit.buffered().read_size());
                 let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut wake);
                 self.exit.count(Direction::ToUpstream, &wake);
+                self.up.take_exceeded(|exceeded, count| self.exit.exceeded(exceeded, count));
                 if let Poll::Ready(event) = up {
                     self.on_event(Direction::ToUpstream, event, now);
                 }
                 let mut wake = Wake::new(scratch, now, self.exit.buffered().read_size());
                 let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut wake);
                 self.exit.count(Direction::ToClient, &wake);
+                self.down.take_exceeded(|exceeded, count| self.exit.exceeded(exceeded, count));
                 if let Poll::Ready(event) = down {
                     self.on_event(Direction::ToClient, event, now);
                 }
@@ -238,6 +244,11 @@ impl Session {
         ping_is_due
     }
 
+    /// Until when a frame waits for its rate, whichever way it flows.
+    fn turn(&self) -> Option<u64> {
+        [self.up.waits_until(), self.down.waits_until()].into_iter().flatten().max()
+    }
+
     /// Ends it for a receiver that takes nothing. To be asked once there was an attempt to write: a worker that comes late
     /// finds room that was there long ago. Says whether there is something to send.
     fn check_receivers(&mut self, now: u64) -> bool {
@@ -257,7 +268,7 @@ impl Session {
     }
 
     fn idle_at(&self) -> u64 {
-        let last = self.up.heard().max(self.down.heard()).max(self.up.waits_until().unwrap_or(0));
+        let last = self.up.heard().max(self.down.heard()).max(self.turn().unwrap_or(0));
         last.saturating_add(self.route.terms.idle_timeout)
     }
 
@@ -294,7 +305,8 @@ impl Session {
     /// The next moment at which something has to happen by itself.
     fn due(&self, now: u64) -> u64 {
         // A turn that has come and was not taken waits for the receiver, not for the clock.
-        let turn = self.up.waits_until().filter(|&until| until > now).unwrap_or(u64::MAX);
+        let turns = [self.up.waits_until(), self.down.waits_until()];
+        let turn = turns.into_iter().flatten().filter(|&until| until > now).min().unwrap_or(u64::MAX);
         if let Some(deadline) = self.deadline {
             return deadline.min(turn);
         }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::{ConfigFile, Failure, explain, load, print};
 use crate::config::{ClientCertificate, DenyBy, OnExpiry, OnFull, VerifyClient};
 use crate::load::Loaded;
+use crate::policy::limit::What;
 use crate::policy::origin::Origins;
 use crate::policy::route::Route;
 use crate::policy::slots::Scope;
@@ -163,8 +164,10 @@ fn terms(route: &Route) -> Vec<String> {
         let dry = if handshakes.dry_run { ", dry run" } else { "" };
         terms.push(format!("handshakes limited by zone `{}`{dry}", handshakes.zone.name()));
     }
-    if route.terms.messages.is_some() {
-        terms.push("messages limited".to_owned());
+    for what in [What::Messages, What::Bytes, What::Control] {
+        if route.flow.rules.iter().flatten().any(|rule| rule.what == what) {
+            terms.push(format!("{} limited", what.label()));
+        }
     }
     terms.extend(caps(route));
     terms

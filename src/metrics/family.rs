@@ -112,9 +112,9 @@ families! {
     BYTES Counter "wsgate_bytes_total" ["route", "direction"]
         "Bytes that were passed on in sessions, frame headers included, TLS not";
     DELAYED Counter "wsgate_messages_delayed_total" ["route"]
-        "Messages of clients that waited for their turn";
+        "Messages that waited for their turn, from either side";
     DROPPED Counter "wsgate_messages_dropped_total" ["route"]
-        "Messages of clients that were dropped";
+        "Messages that a limit left out, from either side";
     EXCEEDED Counter "wsgate_limit_exceeded_total" ["route", "limit", "zone", "direction", "action", "dry_run"]
         "What exceeded a limit, by what became of it, or with dry_run = true would have; zone is left out of a rate or cap of the route's own, direction of what is no traffic";
     BUFFERED Gauge "wsgate_buffered_bytes" []

@@ -3,6 +3,7 @@
 mod caps;
 mod certificates;
 mod expiry;
+mod flow;
 mod limits;
 mod redis;
 mod renew;

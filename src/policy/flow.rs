@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bucket;
 use super::key::rule::KeyRule;
-use super::limit::{LimitId, What};
+use super::limit::{Action, LimitId, What};
 use super::require::Require;
 use super::zone::Zone;
 use crate::config::{OnExcess, Store};
@@ -17,16 +17,28 @@ pub struct Rule {
     pub id: LimitId,
     /// `Messages`, `Bytes` or `Control`.
     pub what: What,
-    /// Rate, burst and delay.
+    /// Rate, burst and delay. Where it delays, the burst is without end.
     pub limit: bucket::Limit,
     /// What happens beyond the burst.
     pub on_excess: OnExcess,
     /// Counted, never acted upon.
     pub dry_run: bool,
-    /// Where its accounts are; none where each connection has one of its own.
+    /// Where its accounts are; none for a rate of the route's own, which each direction of a session has one of.
     pub shared: Option<Shared>,
     /// Whom it is for.
-    pub when: Require,
+    pub when: Arc<Require>,
+}
+
+impl Rule {
+    /// What it does to what is beyond the burst.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        match self.on_excess {
+            OnExcess::Close => Action::Close,
+            OnExcess::Delay => Action::Delay,
+            OnExcess::Drop => Action::Drop,
+        }
+    }
 }
 
 /// An account that sessions share.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::bucket::Limit;
 use super::certificate;
 use super::expiry::Expiry;
 use super::flow::Flow;
@@ -22,7 +21,7 @@ use super::token::Verifier;
 use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
-use crate::config::{DenyBy, OnExcess, Store};
+use crate::config::{DenyBy, Store};
 
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
@@ -128,8 +127,6 @@ pub enum Stage {
 /// What a session keeps to. Times are milliseconds.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The rate of messages from the client.
-    pub messages: Option<Arc<MessageLimit>>,
     /// Bytes of a message from the client, as on the wire.
     pub max_message_size: u64,
     /// Silence of both sides that ends it.
@@ -144,13 +141,4 @@ pub struct Terms {
     pub close_timeout: u64,
     /// How long it may last.
     pub expiry: Expiry,
-}
-
-/// A rate of messages on one connection.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageLimit {
-    /// The bucket's rate and burst.
-    pub limit: Limit,
-    /// What happens beyond the burst.
-    pub on_excess: OnExcess,
 }

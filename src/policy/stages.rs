@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::identity::{self, Identity};
 use super::key::rule::Facts;
+use super::meter::open::meters;
 use super::rates::Counted;
 use super::request::Opening;
 use super::route::{Captures, Matcher, Route, Stage};
@@ -79,10 +80,10 @@ impl Policy {
         Ok(Known { identity, vouched })
     }
 
-    /// Takes the slots of the session to be.
+    /// Makes what the session to be is measured by, and takes its slots.
     ///
     /// # Errors
-    /// Those of caps.
+    /// `zone_full`, and those of caps.
     pub fn seat(
         &self,
         route: &Route,
@@ -93,6 +94,7 @@ impl Policy {
     ) -> Result<Admission, Denial> {
         let Known { identity, vouched } = known;
         let facts = route.facts(ask, Some(&identity));
+        let meters = meters(route, &facts, &found.captures, now.mono, &mut found.exceeded)?;
         let mut noted = Noted { exceeded: &mut found.exceeded, near: &mut found.near };
         let permits = self.take_slots(route, &facts, &found.captures, &mut noted)?;
         let mono = |wall: u64| now.mono.saturating_add(wall.saturating_sub(now.wall));
@@ -100,7 +102,7 @@ impl Policy {
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
-        Ok(Admission { permits, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
+        Ok(Admission { permits, meters, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
     }
 }
 

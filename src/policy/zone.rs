@@ -2,32 +2,24 @@
 //!
 //! A drained bucket equals an absent one, so only drained ones make room. A live one is never dropped: nginx does that
 //! under pressure, and a flood then erases what its sender owes. A zone without room refuses instead, and counts it.
+//!
+//! A handshake charges its keys here ([`admit`]); a session that is charged message by message holds the accounts of its
+//! keys ([`Zone::hold`]). Both may be the same key's.
 
-use std::hash::{BuildHasher, RandomState};
+mod refund;
+pub mod table;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use hashlink::LinkedHashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::account::{Account, Hold};
 use super::bucket::{Bucket, Limit, Verdict};
 use super::key::Key;
 use crate::config::value::Rate;
 pub use refund::Refund;
-
-mod refund;
-
-/// Fewer entries than this make no shard of their own: the fill of small shards scatters, and one is full long before
-/// the zone is.
-const ENTRIES_PER_SHARD: usize = 1024;
-const MAX_SHARDS: usize = 64;
-
-/// How many of the oldest entries a new key may look at: two as nginx does, and more where there is no room.
-const LOOK: usize = 2;
-const LOOK_WHEN_FULL: usize = 8;
-
-/// From the least to the most recently charged, but for live ones that a search for room put to the back.
-type Shard = LinkedHashMap<Key, Bucket, RandomState>;
+use table::{Shard, Table};
 
 /// A named rate and its buckets.
 #[derive(Debug)]
@@ -36,14 +28,6 @@ pub struct Zone {
     rate: Rate,
     entries: usize,
     table: Arc<Table>,
-}
-
-/// What outlives a change of rate or size.
-#[derive(Debug)]
-struct Table {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
-    full: AtomicU64,
 }
 
 /// One limit that a handshake must satisfy.
@@ -104,12 +88,7 @@ impl Zone {
     /// An empty zone that holds `entries` buckets, at least one.
     #[must_use]
     pub fn new(name: &str, rate: Rate, entries: usize) -> Self {
-        let shards = (entries / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
-        let table = Table {
-            shards: (0..shards).map(|_| Mutex::new(Shard::with_hasher(RandomState::new()))).collect(),
-            hasher: RandomState::new(),
-            full: AtomicU64::new(0),
-        };
+        let table = Table::new(entries);
         Self { name: name.into(), rate, entries: entries.max(1), table: Arc::new(table) }
     }
 
@@ -135,13 +114,19 @@ impl Zone {
     /// Buckets held now, drained ones among them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.table.len()
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Accounts that live sessions hold.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.table.held()
     }
 
     /// The most buckets it holds.
@@ -156,39 +141,88 @@ impl Zone {
         self.table.full.load(Ordering::Relaxed)
     }
 
-    /// The shard of a key, and how many buckets it may hold. Where `entries` is no multiple, the first shards hold one more.
+    /// Says that hits of this cost are to be expected: so much has to be drained before a key may be forgotten.
+    pub fn expect(&self, cost: u64) {
+        self.table.expect(cost);
+    }
+
+    /// A session's hold on the account of its key. None: the key is new and there is no room for it.
+    #[must_use]
+    pub fn hold(&self, key: Key, now_ms: u64) -> Option<Hold> {
+        let (shard, capacity) = self.place(key);
+        let mut shard = shard.lock();
+        if !shard.knows(key) {
+            shard.drop_drained(capacity, self.rate, self.table.largest(), now_ms);
+            if shard.len() >= capacity {
+                self.table.full.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+        }
+        Some(Hold::of_zone(shard.hold(key), Arc::clone(&self.table), key))
+    }
+
     fn place(&self, key: Key) -> (&Mutex<Shard>, usize) {
-        let shards = &self.table.shards;
-        let index = (self.table.hasher.hash_one(key) % shards.len() as u64) as usize;
-        (&shards[index], self.entries / shards.len() + usize::from(index < self.entries % shards.len()))
+        self.table.place(key, self.entries)
     }
 }
 
 /// Judges one handshake by several limits, in their order. The first that refuses ends it and nothing is charged;
 /// otherwise all are charged, and the longest wait counts. Other workers see all of it or nothing.
 pub fn admit(hits: &[Hit<'_>], now_ms: u64) -> Outcome {
-    let mut shards = Locked::of(hits);
-    let outcome = shards.judge_all(hits, now_ms);
-    if outcome.answer.is_ok() {
-        shards.charge(|_, _| {});
-    }
-    outcome
+    settle(hits, now_ms, |_, _| {})
 }
 
 /// The same where others are still to be asked, who may refuse: then what was charged here is given back.
 pub fn admit_for_now<'a>(hits: &[Hit<'a>], now_ms: u64) -> (Outcome, Refund<'a>) {
-    let mut shards = Locked::of(hits);
-    let outcome = shards.judge_all(hits, now_ms);
     let mut refund = Refund::default();
-    if outcome.answer.is_ok() {
-        shards.charge(|charge, before| refund.add(charge, before));
-    }
+    let outcome = settle(hits, now_ms, |charge, before| refund.add(charge, before));
     (outcome, refund)
 }
 
-/// All shards that one handshake needs, held at once, and what it will be charged.
-struct Locked<'h, 'a> {
-    shards: Vec<(usize, MutexGuard<'h, Shard>)>,
+/// Locks, judges, and charges if nobody refuses; `charged` is told of each account what it was before.
+fn settle<'a>(hits: &[Hit<'a>], now_ms: u64, charged: impl FnMut(Charge<'a>, Option<Bucket>)) -> Outcome {
+    let shards = lock_shards(hits);
+    let held = shared_accounts(&shards, hits);
+    let accounts = held.iter().map(|account| (account.address(), account.lock())).collect();
+    let mut locked = Locked { shards, accounts, charges: Vec::with_capacity(hits.len()) };
+    let outcome = locked.judge_all(hits, now_ms);
+    if outcome.answer.is_ok() {
+        locked.charge(charged);
+    }
+    outcome
+}
+
+/// Shards that one handshake needs, each with its address, in the order of these.
+type Shards<'a> = Vec<(usize, MutexGuard<'a, Shard>)>;
+
+/// Locks in the order of the addresses, each shard once, so that no two handshakes wait for each other.
+fn lock_shards<'a>(hits: &[Hit<'a>]) -> Shards<'a> {
+    let mut mutexes: Vec<&Mutex<Shard>> = hits.iter().map(|hit| hit.zone.place(hit.key).0).collect();
+    mutexes.sort_unstable_by_key(|mutex| address(mutex));
+    mutexes.dedup_by_key(|mutex| address(mutex));
+    mutexes.into_iter().map(|mutex| (address(mutex), mutex.lock())).collect()
+}
+
+/// Which of the shards a hit needs.
+fn shard_of(shards: &Shards<'_>, hit: &Hit<'_>) -> usize {
+    let (mutex, _) = hit.zone.place(hit.key);
+    shards.partition_point(|(at, _)| *at < address(mutex))
+}
+
+/// The accounts that sessions share among those that are hit, each once, in the order of their addresses.
+fn shared_accounts(shards: &Shards<'_>, hits: &[Hit<'_>]) -> Vec<Arc<Account>> {
+    let account = |hit: &Hit<'_>| shards[shard_of(shards, hit)].1.account(hit.key).cloned();
+    let mut accounts: Vec<_> = hits.iter().filter_map(account).collect();
+    accounts.sort_unstable_by_key(|account| account.address());
+    accounts.dedup_by_key(|account| account.address());
+    accounts
+}
+
+/// All that one handshake needs, held at once, and what it will be charged. Accounts are locked behind shards, each of both
+/// in the order of the addresses.
+struct Locked<'h, 'b, 'a> {
+    shards: Shards<'h>,
+    accounts: Vec<(usize, MutexGuard<'b, Option<Bucket>>)>,
     charges: Vec<Charge<'a>>,
 }
 
@@ -201,14 +235,11 @@ struct Charge<'a> {
     cost: u64,
 }
 
-impl<'h, 'a: 'h> Locked<'h, 'a> {
-    /// Locks in the order of the addresses, each shard once, so that no two handshakes wait for each other.
-    fn of(hits: &[Hit<'a>]) -> Self {
-        let mut mutexes: Vec<&Mutex<Shard>> = hits.iter().map(|hit| hit.zone.place(hit.key).0).collect();
-        mutexes.sort_unstable_by_key(|mutex| address(mutex));
-        mutexes.dedup_by_key(|mutex| address(mutex));
-        let shards = mutexes.into_iter().map(|mutex| (address(mutex), mutex.lock())).collect();
-        Self { shards, charges: Vec::with_capacity(hits.len()) }
+impl<'a> Locked<'_, '_, 'a> {
+    /// Where the account of a key stands among the locked ones.
+    fn held(&self, shard: usize, key: Key) -> Option<usize> {
+        let address = self.shards[shard].1.account(key)?.address();
+        self.accounts.iter().position(|(at, _)| *at == address)
     }
 
     /// What all of them say together; what they charge is noted.
@@ -232,18 +263,22 @@ impl<'h, 'a: 'h> Locked<'h, 'a> {
 
     /// The wait, and the charge is noted; or the refusal.
     fn judge(&mut self, index: usize, hit: &Hit<'a>, now_ms: u64) -> Result<u64, Refusal> {
-        let (mutex, capacity) = hit.zone.place(hit.key);
-        let shard = self.shards.partition_point(|(at, _)| *at < address(mutex));
+        let (_, capacity) = hit.zone.place(hit.key);
+        let shard = shard_of(&self.shards, hit);
         // Two limits may count the same key in one zone: the second one then counts on top of the first.
         let noted = self.charges.iter().position(|charge| charge.shard == shard && charge.key == hit.key);
-        let known = match noted {
-            Some(at) => Some(self.charges[at].bucket),
-            None => self.shards[shard].1.get(&hit.key).copied(),
+        let held = self.held(shard, hit.key);
+        let known = match (noted, held) {
+            (Some(at), _) => Some(self.charges[at].bucket),
+            (None, Some(at)) => *self.accounts[at].1,
+            (None, None) => self.shards[shard].1.buckets.get(&hit.key).copied(),
         };
         let rate = hit.zone.rate;
         let (verdict, bucket) = match known {
             Some(known) => known.judge(&Limit { rate, burst: hit.burst, delay: hit.delay }, hit.cost, now_ms),
-            None if self.has_room(shard, capacity, rate, now_ms) => (Verdict::Pass, Bucket::new(now_ms)),
+            None if held.is_some() || self.has_room(shard, capacity, hit.zone, now_ms) => {
+                (Verdict::Pass, Bucket::new(now_ms))
+            }
             None => {
                 hit.zone.table.full.fetch_add(1, Ordering::Relaxed);
                 // Nobody knows which key will go first; one hit's worth of time is the least that any takes.
@@ -266,27 +301,20 @@ impl<'h, 'a: 'h> Locked<'h, 'a> {
         Ok(wait_ms)
     }
 
-    /// Whether a new key may be added, after dropping what is drained among the oldest few.
-    fn has_room(&mut self, shard: usize, capacity: usize, rate: Rate, now_ms: u64) -> bool {
-        let buckets = &mut self.shards[shard].1;
-        let look = if buckets.len() < capacity { LOOK } else { LOOK_WHEN_FULL };
-        for _ in 0..look.min(buckets.len()) {
-            let Some(mut oldest) = buckets.front_entry() else { break };
-            if oldest.get().is_drained(rate, Rate::ONE, now_ms) {
-                oldest.remove();
-            } else {
-                // Out of the way: a few that owe for hours must not hide the drained ones behind them.
-                oldest.to_back();
-            }
-        }
-        let to_come = self.charges.iter().filter(|c| c.shard == shard && !buckets.contains_key(&c.key)).count();
-        buckets.len() + to_come < capacity
+    /// Whether a new key may be added.
+    fn has_room(&mut self, shard: usize, capacity: usize, zone: &Zone, now_ms: u64) -> bool {
+        let entries = &mut self.shards[shard].1;
+        entries.drop_drained(capacity, zone.rate, zone.table.largest(), now_ms);
+        let to_come = self.charges.iter().filter(|c| c.shard == shard && !entries.knows(c.key)).count();
+        entries.len() + to_come < capacity
     }
 
-    /// Charges what was noted; `charged` is told of each account what it was before.
     fn charge(mut self, mut charged: impl FnMut(Charge<'a>, Option<Bucket>)) {
-        for charge in self.charges {
-            let before = self.shards[charge.shard].1.insert(charge.key, charge.bucket);
+        for charge in std::mem::take(&mut self.charges) {
+            let before = match self.held(charge.shard, charge.key) {
+                Some(at) => self.accounts[at].1.replace(charge.bucket),
+                None => self.shards[charge.shard].1.buckets.insert(charge.key, charge.bucket),
+            };
             charged(charge, before);
         }
     }

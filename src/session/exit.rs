@@ -19,6 +19,7 @@ use crate::metrics::Active;
 use crate::now::Timestamp;
 use crate::policy::Permits;
 use crate::policy::expiry::{Ends, NEVER};
+use crate::policy::limit::Exceeded;
 use crate::policy::route::Route;
 
 /// How a session ended.
@@ -142,6 +143,11 @@ impl Exit {
         if wake.tally.dropped > 0 {
             self.active.dropped(wake.tally.dropped);
         }
+    }
+
+    /// Counts what has exceeded a limit.
+    pub fn exceeded(&self, exceeded: Exceeded, count: u64) {
+        self.books.exceeded_by(exceeded, count);
     }
 
     /// Whether the end has begun.

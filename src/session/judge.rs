@@ -1,16 +1,13 @@
-//! What may pass: the frame machine and the message limit of one direction, as one pure step.
+//! What may pass: the frame machine and the limits of one direction, as one pure step.
 //!
 //! Bytes in, a number of bytes out that may be forwarded as they are, and what comes then. No socket and no clock here;
 //! [`super::pump`] does what this says.
 
-use std::sync::Arc;
-
 use super::frame::{self, Control, Frames, Seen, Violation};
-use crate::config::OnExcess;
-use crate::config::value::Rate;
 use crate::deny::{Deny, Direction};
-use crate::policy::bucket::{self, Bucket, Verdict};
-use crate::policy::route::MessageLimit;
+use crate::policy::flow::Fragments;
+use crate::policy::limit::{Action, Exceeded};
+use crate::policy::meter::{Answer, Charge, Meter, Part};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +27,7 @@ pub enum Mode {
 pub enum Then {
     /// Nothing can be said before more bytes are here. What is left, at most a control frame, is to be shown again.
     More,
-    /// This many bytes are left out: a dropped message, or the answer to a ping of our own.
+    /// This many bytes are left out: a dropped message or control frame, or the answer to a ping of our own.
     Skip(usize),
     /// The rest is to be shown again when [`Judge::waits_until`] is over.
     Wait,
@@ -57,10 +54,14 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Judge {
     frames: Frames,
-    /// The route's own: every session of it looks at the same one.
-    limit: Option<Arc<MessageLimit>>,
-    bucket: Option<Bucket>,
-    /// Set while a message that is already charged waits for its turn, in [`crate::now::Now::mono`].
+    /// None where nothing is limited.
+    meter: Option<Box<Meter>>,
+    fragments: Option<Fragments>,
+    /// Frames of the message under way.
+    frames_of_message: u32,
+    /// Messages that had too many frames, since it was last asked.
+    too_many: u32,
+    /// Set while a frame that is already charged waits for its turn, in [`crate::now::Now::mono`].
     wait_until: Option<u64>,
     /// Whether the message under way is being dropped.
     dropping: bool,
@@ -71,11 +72,19 @@ pub struct Judge {
 impl Judge {
     /// For the stream that flows in `direction`; see [`Frames::new`].
     #[must_use]
-    pub fn new(direction: Direction, deflate: bool, max_message: u64, limit: Option<Arc<MessageLimit>>) -> Self {
+    pub fn new(
+        direction: Direction,
+        deflate: bool,
+        max_message: u64,
+        meter: Option<Box<Meter>>,
+        fragments: Option<Fragments>,
+    ) -> Self {
         Self {
             frames: Frames::new(direction, deflate, max_message),
-            limit,
-            bucket: None,
+            meter,
+            fragments,
+            frames_of_message: 0,
+            too_many: 0,
             wait_until: None,
             dropping: false,
             ping: None,
@@ -94,7 +103,7 @@ impl Judge {
         self.dropping || self.frames.on_message_boundary()
     }
 
-    /// The moment until which the next message has to wait, in [`crate::now::Now::mono`].
+    /// The moment until which the next frame has to wait, in [`crate::now::Now::mono`].
     #[must_use]
     pub fn waits_until(&self) -> Option<u64> {
         self.wait_until
@@ -134,13 +143,15 @@ impl Judge {
             let len = match seen {
                 Seen::Incomplete => return (pass, Then::More),
                 Seen::Payload(here) => here,
-                Seen::Header { header, begins, .. } => {
-                    if begins && mode == Mode::Open {
-                        match self.admit(now, tally) {
+                Seen::Header { header, payload, begins, .. } => {
+                    if mode != Mode::Discard {
+                        let wire = payload.saturating_add(header as u64);
+                        let part = if begins { Part::Begin } else { Part::Continuation };
+                        match self.admit(Charge { part, wire }, now, tally) {
                             Admit::Pass => self.dropping = false,
                             Admit::Drop => self.dropping = true,
                             Admit::Wait => return (pass, Then::Wait),
-                            Admit::Close => return (pass, Then::Violation(OVER_RATE)),
+                            Admit::Close(deny) => return (pass, Then::Violation(over(deny))),
                         }
                     }
                     header
@@ -152,6 +163,14 @@ impl Judge {
                     }
                     if kind == Control::Pong && self.answers_ping(frame, header) {
                         return (pass, Then::Skip(len));
+                    }
+                    if mode != Mode::Discard {
+                        match self.admit(Charge { part: Part::Control, wire: len as u64 }, now, tally) {
+                            Admit::Pass => {}
+                            Admit::Drop => return (pass, Then::Skip(len)),
+                            Admit::Wait => return (pass, Then::Wait),
+                            Admit::Close(deny) => return (pass, Then::Violation(over(deny))),
+                        }
                     }
                     pass += len;
                     continue;
@@ -165,36 +184,70 @@ impl Judge {
         }
     }
 
-    /// Charges the message that begins here, once, however often it has to be looked at.
+    /// Charges the frame that begins here, once, however often it has to be looked at.
     #[inline]
-    fn admit(&mut self, now: u64, tally: &mut Tally) -> Admit {
-        let Some(MessageLimit { limit, on_excess }) = self.limit.as_deref() else {
-            tally.messages += 1;
-            return Admit::Pass;
-        };
+    fn admit(&mut self, charge: Charge, now: u64, tally: &mut Tally) -> Admit {
+        let begins = charge.part == Part::Begin;
         if let Some(until) = self.wait_until {
             if now < until {
                 return Admit::Wait;
             }
             self.wait_until = None;
-            tally.messages += 1;
+            tally.messages += u64::from(begins);
             return Admit::Pass;
         }
-        match (bucket::hit(&mut self.bucket, limit, Rate::ONE, now), on_excess) {
-            (Verdict::Pass, _) => {
-                tally.messages += 1;
+        if charge.part != Part::Control && self.exceeds_fragments(begins) {
+            return Admit::Close(Deny::TooManyFragments);
+        }
+        if charge.part == Part::Continuation && self.dropping {
+            return Admit::Drop;
+        }
+        match self.meter.as_mut().map_or(Answer::Pass, |meter| meter.charge(charge, now)) {
+            Answer::Pass => {
+                tally.messages += u64::from(begins);
                 Admit::Pass
             }
-            (Verdict::Wait(ms), _) => {
-                tally.delayed += 1;
+            Answer::Wait(ms) => {
+                tally.delayed += u64::from(begins);
                 self.wait_until = Some(now.saturating_add(ms));
                 Admit::Wait
             }
-            (Verdict::Reject { .. }, OnExcess::Drop) => {
-                tally.dropped += 1;
+            Answer::Drop => {
+                tally.dropped += u64::from(begins);
                 Admit::Drop
             }
-            (Verdict::Reject { .. }, OnExcess::Close | OnExcess::Delay) => Admit::Close,
+            Answer::Close(deny) => Admit::Close(deny),
+        }
+    }
+
+    /// Counts a frame of a message. Whether it is the one too many, and that is not only counted.
+    #[inline]
+    fn exceeds_fragments(&mut self, begins: bool) -> bool {
+        let Some(Fragments { max, dry_run, .. }) = self.fragments else { return false };
+        self.frames_of_message = if begins { 1 } else { self.frames_of_message.saturating_add(1) };
+        // Once a message, also where it goes on.
+        if self.frames_of_message != max.saturating_add(1) {
+            return false;
+        }
+        self.too_many += 1;
+        !dry_run
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_metered(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// Tells what has exceeded which limit, and how often, since it was last asked.
+    #[inline]
+    pub fn take_exceeded(&mut self, mut tell: impl FnMut(Exceeded, u64)) {
+        if self.too_many > 0
+            && let Some(Fragments { id, .. }) = self.fragments
+        {
+            tell(Exceeded { limit: id, action: Action::Close }, u64::from(std::mem::take(&mut self.too_many)));
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.take_exceeded(tell);
         }
     }
 
@@ -208,15 +261,18 @@ impl Judge {
     }
 }
 
-/// What the limit says of a message that begins.
+/// What the limits say of a frame.
 enum Admit {
     Pass,
     Drop,
     Wait,
-    Close,
+    Close(Deny),
 }
 
-const OVER_RATE: Violation = Violation { deny: Deny::MessageRate, why: "more messages than rate and burst allow" };
+/// The end for what a limit does not allow; the reason says which.
+const fn over(deny: Deny) -> Violation {
+    Violation { deny, why: "more than a limit of the route allows" }
+}
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use super::frame::Violation;
 use super::judge::{Judge, Mode, Then};
 use super::own::Own;
 use crate::deny::Deny;
+use crate::policy::limit::Exceeded;
 use crate::stream::Stream;
 
 pub use wake::{Event, Wake};
@@ -156,6 +157,12 @@ impl Pump {
     /// Has the receiver told something between two messages: this whole frame, or nothing any more.
     pub fn tell_receiver(&mut self, frame: Option<Box<[u8]>>) {
         self.own.notice(frame);
+    }
+
+    /// Tells what has exceeded which limit, and how often, since it was last asked.
+    #[inline]
+    pub fn take_exceeded(&mut self, tell: impl FnMut(Exceeded, u64)) {
+        self.judge.take_exceeded(tell);
     }
 
     /// A ping with this payload is on its way to the sender: its pong is not passed on.

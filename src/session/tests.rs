@@ -6,18 +6,16 @@ mod expiry;
 mod rest;
 pub(super) mod rig;
 mod slow;
+mod turn;
 
 use super::*;
-use crate::config::OnExcess;
 use crate::deny::Direction::{ToClient, ToUpstream};
-use crate::policy::bucket::Limit;
-use crate::policy::route::{MessageLimit, Terms};
+use crate::policy::route::Terms;
 use crate::session::frame::Control;
 use crate::session::frame::tests::wire::{self, Wire};
 use rig::{LONG, Rig, TERMS, run};
 
 /// Messages are spaced at this rate.
-fn delayed(rate: &str) -> Option<Arc<MessageLimit>> {
-    let limit = Limit { rate: rate.parse().unwrap(), burst: u64::MAX, delay: 0 };
-    Some(Arc::new(MessageLimit { limit, on_excess: OnExcess::Delay }))
+fn delayed(rate: &str) -> String {
+    format!("messages = {{ rate = \"{rate}\", on_excess = \"delay\" }}")
 }

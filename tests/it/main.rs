@@ -46,6 +46,10 @@ mod closing;
 mod frames;
 // How much a client may say.
 mod rates;
+// How much of what else flows, and what sessions may do together.
+mod flow;
+// And how little a flood does.
+mod floods;
 // How long an identity lasts.
 mod expiry;
 // And how it lasts longer.

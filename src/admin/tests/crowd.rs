@@ -42,11 +42,12 @@ fn begin(
     let opening = Opening { host: "test".into(), path: "/".into() };
     let ask = Ask { opening: &opening, query: None, headers: &headers, client: HERE, certificate: None };
     let decision = policy.admit(&ask, state.books.clock.now());
-    let (route, permits) = (decision.route.unwrap(), decision.verdict.unwrap().permits);
+    let (route, admission) = (decision.route.unwrap(), decision.verdict.unwrap());
     let active = state.books.metrics.traffic(0, 0).enter();
     let entry = enter(state, "chat", subject);
-    let exit = Exit::new(state.books.clone(), "test".into(), route.clone(), entry, active, permits);
-    Session::new(Opened { client: stream(client), upstream: stream(upstream), deflate: false, route }, exit)
+    let exit = Exit::new(state.books.clone(), "test".into(), route.clone(), entry, active, admission.permits);
+    let (client, upstream, meters) = (stream(client), stream(upstream), admission.meters);
+    Session::new(Opened { client, upstream, deflate: false, route, meters }, exit)
 }
 
 /// As many as there are descriptors for, two for each.

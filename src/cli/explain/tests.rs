@@ -151,6 +151,7 @@ fn an_admission_is_told_to_the_last_number() {
    ok  connections.per_ip: 20
    ok  connections.per_subject: 5
 8. what then counts
+       fragments to_upstream: 4096 frames of one message
        a message of the client has 1048576 bytes at most
        it ends after 10 min without a byte, or 59 min 35 s with its token, or 8 h as max_lifetime says
 9. where it leads

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use super::caps::{self, ZoneSlots};
 use super::sections::DEFAULT_ENTRIES;
 use super::{Findings, Named, certificates, nearest};
-use crate::config::limits::{Handshakes, Messages};
+use crate::config::limits::Handshakes;
 use crate::config::value::{KeyPart, Rate};
-use crate::config::{self, Config, OnExcess, Store};
-use crate::policy::bucket::Limit;
+use crate::config::{self, Config, Store};
 use crate::policy::key::KeyHasher;
 use crate::policy::key::rule::KeyRule;
 use crate::policy::limit::{Action, LimitInfo, What};
 use crate::policy::require::Require;
-use crate::policy::route::{HandshakeLimit, MessageLimit, Stage};
+use crate::policy::route::{HandshakeLimit, Stage};
 use crate::policy::zone::Zone;
 
 /// One route, as its limits need it.
@@ -184,17 +183,6 @@ pub(super) fn when(
         }
         Require::default()
     })
-}
-
-/// The rate of messages on each connection. `close` and `drop` judge as nginx's `nodelay` does. `delay` spaces as a plain burst does, and what is beyond the burst
-/// waits too: the socket is not read meanwhile, so there is nothing to refuse.
-pub(super) fn messages(typed: &Messages) -> Option<MessageLimit> {
-    let burst = u64::from(typed.burst) * Rate::ONE;
-    let (burst, delay) = match typed.on_excess {
-        OnExcess::Close | OnExcess::Drop => (burst, u64::MAX),
-        OnExcess::Delay => (u64::MAX, 0),
-    };
-    Some(MessageLimit { limit: Limit { rate: typed.rate?, burst, delay }, on_excess: typed.on_excess })
 }
 
 /// The zones, by name.

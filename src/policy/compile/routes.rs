@@ -10,7 +10,6 @@ use super::{Findings, Named, caps, certificates, limits, nearest, token_from, up
 use crate::config::value::{OneOrMany, Origins as TypedOrigins};
 use crate::config::{self, Config};
 use crate::now::millis;
-use crate::policy::flow::Flow;
 use crate::policy::origin::{Origins, Pattern};
 use crate::policy::require::Require;
 use crate::policy::route::{Matcher, Route, Terms, TokenRule};
@@ -77,6 +76,7 @@ fn one(
         matchers.first().into_iter().flat_map(|(m, _)| m.names.iter().map(|name| &**name)).collect();
     let of_route = OfRoute { typed, name: &name, at, captures: &captures };
     let handshakes = limits::handshakes(&of_route, named, found);
+    let flow = super::flow::compile(&of_route, named, found);
     let caps = caps::of_route(&of_route, named, found);
     let terms = terms(typed, at, found);
     // Without a place the path or a host is wrong already, and said to be.
@@ -100,7 +100,7 @@ fn one(
         origins,
         deny: typed.deny,
         handshakes,
-        flow: Flow::default(),
+        flow,
         caps,
         terms,
     })
@@ -270,7 +270,6 @@ fn terms(typed: &config::Route, at: &str, found: &mut Findings) -> Terms {
         );
     }
     Terms {
-        messages: typed.messages.iter().next().and_then(limits::messages).map(Arc::new),
         max_message_size: typed.max_message_size.0,
         idle_timeout: millis(typed.idle_timeout),
         ping_interval: typed.ping_interval.map(millis),

@@ -1,6 +1,6 @@
 //! Charges that are given back, since somebody else who had to be asked refused.
 
-use super::{Charge, Shard, Zone};
+use super::{Charge, Zone};
 use crate::policy::bucket::Bucket;
 use crate::policy::key::Key;
 
@@ -29,22 +29,10 @@ impl<'a> Refund<'a> {
     /// handshake put there, and nobody else's debt with them.
     pub fn give_back(self) {
         for Charged { zone, key, before, after, cost } in self.0 {
-            let mut shard = zone.place(key).0.lock();
-            match (shard.get(&key).copied(), before) {
-                // Drained and dropped meanwhile: nothing is owed.
-                (None, _) => {}
-                (Some(now), None) if now == after => drop(shard.remove(&key)),
-                (Some(now), Some(before)) if now == after => replace(&mut shard, key, before),
-                (Some(now), _) => replace(&mut shard, key, now.without(cost)),
-            }
+            // Nothing to correct: drained and dropped meanwhile, so nothing is owed.
+            let correct = |now: Bucket| if now == after { before } else { Some(now.without(cost)) };
+            zone.place(key).0.lock().correct(key, correct);
         }
-    }
-}
-
-/// In its place: who gets something back was not charged just now.
-fn replace(shard: &mut Shard, key: Key, bucket: Bucket) {
-    if let Some(known) = shard.get_mut(&key) {
-        *known = bucket;
     }
 }
 

@@ -188,7 +188,7 @@ fn pinned_debtors_do_not_hide_the_drained_keys_behind_them() {
         assert_eq!(admit(&[nodelay(&zone, client(n), 0)], 0), admitted(0));
     }
     let tries = (64..).take_while(|n| admit(&[nodelay(&zone, client(*n), 0)], 5000).answer.is_err()).count();
-    assert!(tries <= 32 / LOOK_WHEN_FULL, "{tries} refused");
+    assert!(tries <= 32 / table::LOOK_WHEN_FULL, "{tries} refused");
     assert_eq!(count_let_in(&zone, client(0), 10_000, 5000), 5, "a debtor still owes");
 }
 
@@ -245,7 +245,7 @@ fn a_zone_that_became_smaller_shrinks_as_its_keys_drain() {
 fn every_entry_of_a_zone_can_be_used_to_the_last_shard() {
     for entries in [1, 1023, 1024, 5001, 70_000, 1_000_000] {
         let zone = zone("1r/s", entries);
-        let shards = zone.table.shards.len();
+        let shards = zone.table.shards();
         let room: HashMap<usize, usize> =
             (0..20_000).map(|n| zone.place(client(n))).map(|(shard, capacity)| (address(shard), capacity)).collect();
         assert_eq!((room.len(), room.values().sum::<usize>()), (shards, entries));

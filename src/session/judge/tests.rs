@@ -7,19 +7,30 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::config::OnExcess;
 use crate::config::value::Rate;
-use crate::policy::bucket::Limit;
+use crate::policy::bucket::{self, Limit, Verdict};
+use crate::policy::limit::What;
+use crate::policy::meter::tests::{own, rule};
 use crate::session::frame::tests::wire::{self, Wire, cut, sizes};
 use Direction::{ToClient, ToUpstream};
 
 const NO_LIMIT: Option<MessageLimit> = None;
 const PING: [u8; 8] = *b"our ping";
 
-/// As `policy::compile` makes it of a rate and a burst.
-fn judge_of(direction: Direction, deflate: bool, max_message: u64, limit: Option<MessageLimit>) -> Judge {
-    Judge::new(direction, deflate, max_message, limit.map(Arc::new))
+/// A rate of messages on one connection.
+#[derive(Clone, Copy, Debug)]
+struct MessageLimit {
+    limit: Limit,
+    on_excess: OnExcess,
 }
 
+fn judge_of(direction: Direction, deflate: bool, max_message: u64, limit: Option<MessageLimit>) -> Judge {
+    let meter = limit.map(|MessageLimit { limit, on_excess }| own(vec![rule(What::Messages, limit, on_excess)]));
+    Judge::new(direction, deflate, max_message, meter, None)
+}
+
+/// As `policy::compile` makes it of a rate and a burst.
 fn limited(rate: &str, burst: u64, on_excess: OnExcess) -> Option<MessageLimit> {
     let rate: Rate = rate.parse().unwrap();
     let (burst, delay) = match on_excess {
@@ -133,7 +144,7 @@ fn model(frames: &[Wire], limit: Option<MessageLimit>, ping: Option<[u8; 8]>, se
                     out.tally.dropped += 1;
                 }
                 (Verdict::Reject { .. }, _) => {
-                    out.end = Some(Then::Violation(OVER_RATE));
+                    out.end = Some(Then::Violation(over(Deny::MessageRate)));
                     return Model { out, boundaries };
                 }
             }
@@ -315,9 +326,9 @@ proptest! {
 }
 
 /// Frames at one moment, shown whole.
-fn show(judge: Judge, frames: &[Wire]) -> Shown {
-    let boundaries = model(frames, judge.limit.as_deref().copied(), None, |_| 0).boundaries;
-    let mut shown = Shown::new(judge, boundaries);
+fn show(max_message: u64, limit: Option<MessageLimit>, frames: &[Wire]) -> Shown {
+    let boundaries = model(frames, limit, None, |_| 0).boundaries;
+    let mut shown = Shown::new(judge_of(ToUpstream, false, max_message, limit), boundaries);
     shown.piece(&wire::bytes(frames), 0, Mode::Open);
     shown
 }
@@ -329,7 +340,7 @@ fn fragments_of_a_dropped_message_go_and_control_frames_between_them_pass() {
     let kept = [part(true, 1), ping.clone()];
     let dropped = [part(false, 2), part(false, 0), part(true, 0)];
     let frames = [&kept[..], &dropped[..1], &kept[1..], &dropped[1..], &kept[1..]].concat();
-    let shown = show(judge_of(ToUpstream, false, 100, limited("1r/m", 0, OnExcess::Drop)), &frames);
+    let shown = show(100, limited("1r/m", 0, OnExcess::Drop), &frames);
     assert_eq!(shown.out.passed, wire::bytes(&[&kept[..], &kept[1..], &kept[1..]].concat()));
     assert_eq!(shown.out.tally, Tally { messages: 1, delayed: 0, dropped: 1 });
 }
@@ -350,7 +361,7 @@ fn a_dropped_message_leaves_a_boundary_even_while_its_payload_is_still_to_come()
 #[test]
 fn messages_over_the_rate_are_spaced_at_the_rate() {
     let frames: Vec<Wire> = (0..5).map(|_| Wire::text(ToUpstream, b"x")).collect();
-    let shown = show(judge_of(ToUpstream, false, 100, limited("10r/s", 0, OnExcess::Delay)), &frames);
+    let shown = show(100, limited("10r/s", 0, OnExcess::Delay), &frames);
     assert_eq!(shown.out.turns, [100, 200, 300, 400]);
     assert_eq!(shown.out.tally, Tally { messages: 5, delayed: 4, dropped: 0 });
 }
@@ -358,7 +369,7 @@ fn messages_over_the_rate_are_spaced_at_the_rate() {
 #[test]
 fn a_burst_of_a_delayed_route_passes_at_once() {
     let frames: Vec<Wire> = (0..5).map(|_| Wire::text(ToUpstream, b"x")).collect();
-    let shown = show(judge_of(ToUpstream, false, 100, limited("10r/s", 3, OnExcess::Delay)), &frames);
+    let shown = show(100, limited("10r/s", 3, OnExcess::Delay), &frames);
     assert_eq!(shown.out.turns, [100]);
 }
 
@@ -369,7 +380,7 @@ fn what_breaks_a_limit_leaves_the_close_to_be_found_and_what_breaks_the_framing_
     for (limit, max, deny) in
         [(limited("1r/m", 0, OnExcess::Close), 100, Deny::MessageRate), (NO_LIMIT, 4, Deny::MessageTooBig)]
     {
-        let mut shown = show(judge_of(ToUpstream, false, max, limit), &frames);
+        let mut shown = show(max, limit, &frames);
         let Some(Then::Violation(violation)) = shown.out.end.take() else { panic!("no violation") };
         assert_eq!(violation.deny, deny);
         assert!(shown.judge.survives(&violation));

@@ -13,6 +13,11 @@ pub(in crate::session) fn kept_by(pump: &Pump) -> usize {
     pump.kept.capacity()
 }
 
+/// Whether it has rules to measure by.
+pub(in crate::session) fn metered_by(pump: &Pump) -> bool {
+    pump.judge.is_metered()
+}
+
 /// Whether what was judged waits for the receiver.
 pub(in crate::session) fn is_blocked(pump: &Pump) -> bool {
     pump.sent < pump.judged
@@ -36,7 +41,7 @@ impl Rig {
     fn new(scratch: usize) -> Self {
         let ((from, sender), (to, receiver)) = (pair(), pair());
         Self {
-            pump: Pump::new(Judge::new(ToClient, false, 100_000, None), &[], Buffered::new(u64::MAX), 0),
+            pump: Pump::new(Judge::new(ToClient, false, 100_000, None, None), &[], Buffered::new(u64::MAX), 0),
             from: stream(from),
             to: stream(to),
             scratch: vec![0; scratch],

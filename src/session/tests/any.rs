@@ -175,14 +175,11 @@ fn plays() -> impl Strategy<Value = Play> {
 }
 
 async fn play(play: Play) {
-    let terms = Terms {
-        messages: play.delayed.then(|| delayed("50r/s")).flatten(),
-        ping_interval: play.pinged.then_some(100),
-        ..TERMS
-    };
+    let terms = Terms { ping_interval: play.pinged.then_some(100), ..TERMS };
+    let limits = if play.delayed { delayed("50r/s") } else { String::new() };
     let [mut up, mut down] = [play.client.all(), play.upstream.all()];
     let behind = [up.split_off(play.first[0].min(up.len())), down.split_off(play.first[1].min(down.len()))];
-    let (mut rig, client, upstream) = Rig::opened(terms, true, None, (&up, &down));
+    let (mut rig, client, upstream) = Rig::all(&limits, terms, true, None, (&up, &down));
     let [up, down] = behind;
     let (mut client, mut upstream) = (Side::new(client, up), Side::new(upstream, down));
     let blow_at = play.blow.map(|(at, blow)| (at.index(play.steps.len() + 1), blow));

@@ -78,7 +78,7 @@ fn what_came_with_the_handshake_is_passed_on_first_wherever_it_was_cut() {
 #[test]
 fn delayed_messages_come_one_by_one_by_the_timer_alone() {
     run(async {
-        let (mut rig, mut client, mut upstream) = Rig::new(Terms { messages: delayed("200r/s"), ..TERMS });
+        let (mut rig, mut client, mut upstream) = Rig::limited(&delayed("200r/s"), TERMS);
         let (_, up) = texts(10);
         client.send(&up.repeat(6));
         let mut received = vec![];
@@ -96,7 +96,7 @@ fn delayed_messages_come_one_by_one_by_the_timer_alone() {
 #[test]
 fn delayed_messages_and_the_close_behind_them_come_in_their_turn_when_the_upstream_has_said_its_close() {
     run(async {
-        let (mut rig, mut client, mut upstream) = Rig::new(Terms { messages: delayed("200r/s"), ..TERMS });
+        let (mut rig, mut client, mut upstream) = Rig::limited(&delayed("200r/s"), TERMS);
         let stream = [texts(10).1.repeat(3), Wire::close(ToUpstream, 1000).bytes()].concat();
         client.send(&stream);
         upstream.send(&Wire::close(ToClient, 1000).bytes());
@@ -114,17 +114,16 @@ fn delayed_messages_and_the_close_behind_them_come_in_their_turn_when_the_upstre
 #[test]
 fn a_delayed_message_that_nobody_reads_is_not_polled_for() {
     run(async {
-        let terms = Terms { messages: delayed("200r/s"), ..TERMS };
-        let mut rig = waiting_behind_a_backlog(&terms).await.0;
+        let mut rig = waiting_behind_a_backlog("200r/s", &TERMS).await.0;
         rig.advance(10_000).await;
         assert_eq!(rig.settle().await, 0);
     });
 }
 
 /// A session in which a message waits for its turn behind one that its upstream does not take.
-async fn waiting_behind_a_backlog(terms: &Terms) -> (Rig, rig::End, rig::End) {
+async fn waiting_behind_a_backlog(rate: &str, terms: &Terms) -> (Rig, rig::End, rig::End) {
     for length in (1000..60_000).step_by(1000) {
-        let (mut rig, mut client, upstream) = Rig::new(terms.clone());
+        let (mut rig, mut client, upstream) = Rig::limited(&delayed(rate), terms.clone());
         let (_, long) = texts(length);
         let (_, short) = texts(10);
         let both = [&long[..], &short].concat();
@@ -154,7 +153,7 @@ fn a_turn_that_comes_between_reading_and_sleeping_is_not_slept_through() {
         }
     }
     run(async {
-        let (mut rig, mut client, _upstream) = Rig::new(Terms { messages: delayed("1r/s"), ..TERMS });
+        let (mut rig, mut client, _upstream) = Rig::limited(&delayed("1r/s"), TERMS);
         rig.settle().await;
         client.send(&texts(10).1.repeat(2));
         rig.turns().await;
@@ -202,8 +201,8 @@ fn a_ping_finds_its_place_in_a_stream_that_never_pauses_between_two_frames() {
 #[test]
 fn a_client_that_is_not_listened_to_is_not_pinged() {
     run(async {
-        let terms = Terms { messages: delayed("1r/s"), ping_interval: Some(1000), ping_timeout: 1000, ..TERMS };
-        let (mut rig, mut client, _upstream) = waiting_behind_a_backlog(&terms).await;
+        let terms = Terms { ping_interval: Some(1000), ping_timeout: 1000, ..TERMS };
+        let (mut rig, mut client, _upstream) = waiting_behind_a_backlog("1r/s", &terms).await;
         for _ in 0..10 {
             rig.advance(1500).await;
         }
@@ -342,9 +341,7 @@ fn the_end_of_a_token_waits_for_the_frame_under_way_and_then_both_are_told() {
 #[test]
 fn a_close_finds_its_place_behind_a_backlog_and_a_rate_that_was_broken_there() {
     run(async {
-        let limit = Limit { rate: "1r/m".parse().unwrap(), burst: 0, delay: u64::MAX };
-        let messages = Some(Arc::new(MessageLimit { limit, on_excess: OnExcess::Close }));
-        let (mut rig, mut client, mut upstream) = Rig::new(Terms { messages, ..TERMS });
+        let (mut rig, mut client, mut upstream) = Rig::limited("messages = { rate = \"1r/m\" }", TERMS);
         let (_, long) = texts(50_000);
         let stream = [&long[..], &long, &Wire::close(ToUpstream, 1000).bytes()].concat();
         let (mut sent, mut received) = (0, vec![]);

@@ -23,9 +23,10 @@ use crate::load;
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::expiry::Expiry;
+use crate::policy::limit::LimitInfo;
 use crate::policy::request::Opening;
 use crate::policy::route::{Route, Terms};
-use crate::policy::{Ask, Permits};
+use crate::policy::{Admission, Ask};
 use crate::session::buffered::Buffered;
 use crate::session::exit::Exit;
 use crate::session::live::holder::Holder;
@@ -39,7 +40,6 @@ pub(super) const LONG: u64 = 3_600_000;
 
 /// Terms under which nothing ends by itself.
 pub(super) const TERMS: Terms = Terms {
-    messages: None,
     max_message_size: u64::MAX,
     idle_timeout: 100 * LONG,
     ping_interval: None,
@@ -91,6 +91,11 @@ impl Rig {
         Self::opened(terms, false, None, (b"", b""))
     }
 
+    /// The same on a route that limits what flows by these lines of its table.
+    pub(super) fn limited(limits: &str, terms: Terms) -> (Self, End, End) {
+        Self::all(limits, terms, false, None, (b"", b""))
+    }
+
     /// The same with what a handshake may hand over: whether permessage-deflate was agreed on, when the identity ends,
     /// and what came behind the client's request and the upstream's 101.
     pub(super) fn opened(terms: Terms, deflate: bool, expires: Option<u64>, first: (&[u8], &[u8])) -> (Self, End, End) {
@@ -105,11 +110,35 @@ impl Rig {
         first: (&[u8], &[u8]),
         buffered: Arc<Buffered>,
     ) -> (Self, End, End) {
-        let (route, permits) = admitted(terms);
+        Self::of("", terms, deflate, expires, first, buffered)
+    }
+
+    /// The same on a route that limits what flows.
+    pub(super) fn all(
+        limits: &str,
+        terms: Terms,
+        deflate: bool,
+        expires: Option<u64>,
+        first: (&[u8], &[u8]),
+    ) -> (Self, End, End) {
+        Self::of(limits, terms, deflate, expires, first, Buffered::new(u64::MAX))
+    }
+
+    /// All of these.
+    pub(super) fn of(
+        limits: &str,
+        terms: Terms,
+        deflate: bool,
+        expires: Option<u64>,
+        first: (&[u8], &[u8]),
+        buffered: Arc<Buffered>,
+    ) -> (Self, End, End) {
+        let (route, limits, admission) = admitted(limits, terms);
         let clock = Clock::system();
         let lines = Lines::default();
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
-        let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), Sources::default());
+        let sources = Sources { limits, ..Sources::default() };
+        let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), sources);
         let active = metrics.traffic(0, 0).enter();
         let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
         let id = books.sessions.next_id();
@@ -117,10 +146,12 @@ impl Rig {
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
         let entry = books.sessions.enter(0, live);
         let live = Arc::clone(&entry);
+        let (permits, meters) = (admission.permits, admission.meters);
         let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
         let (ours, client) = pair();
         let (theirs, upstream) = pair();
-        let opened = Opened { client: (stream(ours), first.0), upstream: (stream(theirs), first.1), deflate, route };
+        let opened =
+            Opened { client: (stream(ours), first.0), upstream: (stream(theirs), first.1), deflate, route, meters };
         let session = Some(Box::new(Session::new(opened, exit)));
         let woken = Arc::new(Woken(true.into()));
         let rig = Self { session, books, live, woken, polls: Cell::new(0), lines, guard: Some(guard) };
@@ -228,12 +259,13 @@ impl Rig {
     }
 }
 
-/// A route with these terms, and a slot on it.
-fn admitted(terms: Terms) -> (Arc<Route>, Permits) {
+/// A route with these limits and terms, and an admission to it.
+fn admitted(limits: &str, terms: Terms) -> (Arc<Route>, Arc<[LimitInfo]>, Admission) {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
                 [[route]]\nname = \"test\"\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
                 allow_missing_origin = true\n";
-    let loaded = load::text(text, "test.toml", Path::new("."), &|_| None).unwrap_or_else(|report| panic!("{report}"));
+    let text = format!("{text}{limits}\n");
+    let loaded = load::text(&text, "test.toml", Path::new("."), &|_| None).unwrap_or_else(|report| panic!("{report}"));
     let mut policy = loaded.policy;
     let opening = Opening { host: "test".into(), path: "/".into() };
     let headers = http::HeaderMap::new();
@@ -245,11 +277,11 @@ fn admitted(terms: Terms) -> (Arc<Route>, Permits) {
         certificate: None,
     };
     let decision = policy.admit(&ask, Clock::system().now());
-    let permits = decision.verdict.unwrap().permits;
+    let admission = decision.verdict.unwrap();
     drop(decision.route);
-    let route = policy.routes.remove(0);
+    let (route, limits) = (policy.routes.remove(0), policy.limits.clone());
     drop(policy);
-    (Arc::new(Route { terms, ..Arc::into_inner(route).unwrap() }), permits)
+    (Arc::new(Route { terms, ..Arc::into_inner(route).unwrap() }), limits, admission)
 }
 
 /// Two ends of a socket that takes a few KiB, so that it is soon full.

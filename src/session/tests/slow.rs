@@ -104,7 +104,7 @@ fn room_that_was_there_before_a_late_worker_came_is_no_stall() {
 #[test]
 fn whoever_has_nothing_to_take_is_not_slow_nor_who_waits_for_a_rate() {
     run(async {
-        let (mut rig, mut client, mut upstream) = Rig::new(Terms { messages: delayed("1r/m"), ..SLOW });
+        let (mut rig, mut client, mut upstream) = Rig::limited(&delayed("1r/m"), SLOW);
         let (_, up) = (0, Wire::text(ToUpstream, b"hello").bytes());
         client.send(&up.repeat(3));
         rig.settle().await;
@@ -201,8 +201,9 @@ fn the_end_for_want_of_room_names_the_receiver() {
 #[test]
 fn what_would_wait_for_its_rate_without_room_is_over_the_rate() {
     run(async {
-        let terms = Terms { messages: delayed("1r/m"), close_timeout: 5000, ..SLOW };
-        let (mut rig, mut client, mut upstream) = Rig::with(terms, false, None, (b"", b""), Buffered::new(10));
+        let terms = Terms { close_timeout: 5000, ..SLOW };
+        let (mut rig, mut client, mut upstream) =
+            Rig::of(&delayed("1r/m"), terms, false, None, (b"", b""), Buffered::new(10));
         let up = Wire::text(ToUpstream, b"hello").bytes();
         client.send(&up.repeat(3));
         rig.settle().await;

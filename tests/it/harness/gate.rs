@@ -336,6 +336,7 @@ fn held(shared: &Shared) -> Vec<String> {
     look("handshakes under way", shared.handshakes_under_way());
     look("handshakes of an address", shared.handshakes_per_ip.used() + shared.handshakes_per_ip.keys());
     look("the total", shared.policy.total.used());
+    look("accounts", shared.policy.zones.iter().map(|zone| zone.held()).sum());
     look("bytes kept", count(shared, "wsgate_buffered_bytes") as usize);
     for route in &shared.policy.routes {
         look("a route's cap", route.caps.total.as_ref().map_or(0, |limit| limit.cap.used()));
