@@ -242,6 +242,7 @@ impl Deny {
                 | Deny::ZoneCap
                 | Deny::ClientLost
                 | Deny::Draining
+                | Deny::StoreUnavailable
                 | Deny::Internal
         );
         !self.reserved() && (self.row().status.is_none() || both)

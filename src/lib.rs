@@ -22,6 +22,8 @@ pub mod stream;
 pub mod tls;
 pub mod upstream;
 
+pub mod leases;
+
 pub mod admin;
 pub mod cli;
 pub mod connection;

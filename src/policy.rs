@@ -17,6 +17,7 @@ pub mod flow;
 pub mod forward;
 pub mod identity;
 pub mod key;
+pub mod lease;
 pub mod limit;
 pub mod meter;
 pub mod origin;
@@ -49,6 +50,7 @@ use cap::Cap;
 use certificate::Certificate;
 use identity::Identity;
 use key::KeyHasher;
+use lease::wishes::Wishes;
 use limit::{Exceeded, LimitInfo};
 use meter::open::Meters;
 use remote::Remote;
@@ -76,6 +78,8 @@ pub struct Policy {
     pub total: Arc<Cap>,
     /// Every zone, those of a single route too.
     pub zones: Vec<Arc<Zone>>,
+    /// Leases that want more of their budgets.
+    pub wishes: Arc<Wishes>,
     /// Every limit of every route, by [`limit::LimitId`].
     pub limits: Arc<[LimitInfo]>,
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.

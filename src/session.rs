@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::deny::{Deny, Direction, Side};
+use crate::deny::{Deny, Direction, Fault, Side};
 use crate::policy::expiry::{Due, Told};
 use crate::policy::meter::open::Meters;
 use crate::policy::route::Route;
@@ -179,7 +179,7 @@ impl Session {
 
     /// The gateway's own end, or one for a broken rule: a Close to both.
     fn end_by(&mut self, side: Side, deny: Deny, now: u64) {
-        let side = if deny.row().fault == crate::deny::Fault::Limit { Side::Gateway } else { side };
+        let side = if matches!(deny.row().fault, Fault::Limit | Fault::Gateway) { Side::Gateway } else { side };
         self.note_end(End { side, reason: Some(deny), code: deny.row().close }, now);
         self.say_farewells();
     }

@@ -10,6 +10,7 @@ use tokio::runtime::LocalRuntime;
 use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState, Guard};
 use crate::drain;
+use crate::leases;
 use crate::store::{self, Heard};
 
 /// The operator's listener, before there is a thread for it.
@@ -27,6 +28,8 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
+            let (wishes, clock) = (shared.policy.wishes.clone(), shared.books.clock.clone());
+            tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
         if let Some(Desk { socket, guard }) = admin {

@@ -61,6 +61,12 @@ impl Bucket {
         Self { excess: 0, last: now_ms }
     }
 
+    /// One of which this excess is known.
+    #[must_use]
+    pub const fn owing(excess: u64, now_ms: u64) -> Self {
+        Self { excess, last: now_ms }
+    }
+
     /// Charges one hit, unless the verdict is [`Verdict::Reject`]: a refusal costs nothing.
     #[inline]
     pub fn hit(&mut self, limit: &Limit, cost: u64, now_ms: u64) -> Verdict {
@@ -125,8 +131,13 @@ fn elapsed(last: u64, now_ms: u64) -> u64 {
 
 /// Units that drain in `ms`, truncated.
 #[inline]
-fn drained(rate: Rate, ms: u64) -> u64 {
+pub(super) fn drained(rate: Rate, ms: u64) -> u64 {
     scale(rate.units, ms, rate.period_ms)
+}
+
+/// Milliseconds in which so many units drain, truncated.
+pub(super) fn time_of(rate: Rate, units: u64) -> u64 {
+    scale(units, rate.period_ms, rate.units)
 }
 
 /// `floor(a * b / by)`, exact, or `u64::MAX` where it does not fit.

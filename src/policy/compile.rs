@@ -23,6 +23,7 @@ use super::Policy;
 use super::assertion::Assertion;
 use super::cap::Cap;
 use super::key::KeyHasher;
+use super::lease::wishes::Wishes;
 use super::limit::{LimitId, LimitInfo};
 use super::revocation::Revocations;
 use super::tell::Telling;
@@ -103,9 +104,10 @@ impl Policy {
         sections::check_server(&config.server, &mut found);
         sections::check_addresses(config, &mut found);
         let hasher = KeyHasher::default();
+        let wishes = Arc::new(Wishes::default());
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
-            zones: limits::zones(config, &hasher, &mut found),
+            zones: limits::zones(config, &hasher, &wishes, &mut found),
             hasher,
             assertions: upward::assertions(config, material, &mut found),
             ours: upward::ours(config),
@@ -140,6 +142,7 @@ impl Policy {
             renewals,
             total: Cap::new(total.total, total.warn_at),
             zones,
+            wishes,
             limits: found.limits.into(),
             key_sets,
             telling: Telling::default(),

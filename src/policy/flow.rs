@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::bucket;
 use super::key::rule::KeyRule;
+use super::lease::table::Leases;
 use super::limit::{Action, LimitId, What};
 use super::require::Require;
 use super::zone::Zone;
-use crate::config::{OnExcess, Store};
+use crate::config::OnExcess;
 use crate::deny::Direction;
 
 /// One limit on what flows in one direction.
@@ -48,8 +49,8 @@ pub struct Shared {
     pub zone: Arc<Zone>,
     /// Whose it is.
     pub key: Arc<KeyRule>,
-    /// Whether other gateways draw on it too.
-    pub store: Store,
+    /// What is held of it, where other gateways draw on it too.
+    pub leases: Option<Arc<Leases>>,
 }
 
 /// The most frames of one message.

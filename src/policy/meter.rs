@@ -9,12 +9,20 @@ pub mod open;
 use std::sync::Arc;
 
 use super::account::Hold;
-use super::bucket::{self, Bucket, Limit, Verdict};
+use super::bucket::{self, Bucket, Limit};
 use super::flow::Rule;
+use super::lease::table::LeaseHold;
+use super::lease::{Lease, Ruling, Terms};
 use super::limit::{Action, Exceeded, What};
 use crate::config::OnExcess;
 use crate::config::value::Rate;
 use crate::deny::Deny;
+
+/// How soon a lease may have its answer: a millisecond is the finest that timers know.
+const AGAIN_MS: u64 = 1;
+
+/// How often a session that waits for Redis to be back looks.
+const AWAY_MS: u64 = 100;
 
 /// A frame, as far as it is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,8 @@ pub enum Answer {
     Pass,
     /// It was charged, and passes after this many milliseconds, at least 1.
     Wait(u64),
+    /// It can't be told before this many milliseconds: then it is to be charged anew. Nothing was charged.
+    Again(u64),
     /// It is left out, with the rest of its message. Nothing was charged.
     Drop,
     /// The session ends with this reason. Nothing was charged.
@@ -73,6 +83,8 @@ enum Owner {
     Own(Option<Bucket>),
     /// Whoever has the same key.
     Shared(Hold),
+    /// The same, at other gateways too.
+    Leased(LeaseHold),
 }
 
 impl Owner {
@@ -80,6 +92,7 @@ impl Owner {
         match self {
             Self::Own(_) => 0,
             Self::Shared(hold) => hold.account().address(),
+            Self::Leased(hold) => hold.account().address(),
         }
     }
 }
@@ -110,9 +123,11 @@ enum Said {
 #[derive(Clone, Copy, Default)]
 struct Outcome {
     /// The first that refuses, in the order of the file.
-    refused: Option<(usize, OnExcess, What)>,
+    refused: Option<(usize, OnExcess, Deny)>,
     /// The longest wait.
     wait_ms: u64,
+    /// Milliseconds until it can be told, 0 if it is.
+    again_ms: u64,
     /// Whether any rule has said something.
     noted: bool,
 }
@@ -126,10 +141,11 @@ impl Meter {
             self.note(&outcome);
         }
         match outcome.refused {
+            None if outcome.again_ms > 0 => Answer::Again(outcome.again_ms),
             None if outcome.wait_ms == 0 => Answer::Pass,
             None => Answer::Wait(outcome.wait_ms),
             Some((_, OnExcess::Drop, _)) => Answer::Drop,
-            Some((_, OnExcess::Close | OnExcess::Delay, what)) => Answer::Close(reason(what)),
+            Some((_, OnExcess::Close | OnExcess::Delay, deny)) => Answer::Close(deny),
         }
     }
 
@@ -138,14 +154,17 @@ impl Meter {
     #[cold]
     fn note(&mut self, outcome: &Outcome) {
         let deciding = outcome.refused.map(|(place, ..)| place);
+        let untold = deciding.is_none() && outcome.again_ms > 0;
         for counted in self.purses.iter_mut().flat_map(|purse| &mut purse.rules) {
             match std::mem::replace(&mut counted.said, Said::Nothing) {
+                // It will be said again.
+                _ if untold => {}
                 Said::Waits if deciding.is_none() => counted.delayed += 1,
                 Said::Refuses if counted.rule.dry_run || deciding == Some(counted.place) => counted.refused += 1,
                 Said::Nothing | Said::Waits | Said::Refuses => {}
             }
         }
-        self.exceeded = true;
+        self.exceeded |= !untold;
     }
 
     /// Tells what has exceeded which limit, and how often, since it was last asked.
@@ -177,12 +196,50 @@ fn settle(purses: &mut [Purse], charge: Charge, now_ms: u64, so_far: Outcome) ->
     }
     match owner {
         Owner::Own(owed) => settle_one(owed, rules, rest, charge, now_ms, so_far),
-        Owner::Shared(hold) => settle_one(&mut hold.account().lock(), rules, rest, charge, now_ms, so_far),
+        Owner::Shared(hold) => settle_one(&mut *hold.account().lock(), rules, rest, charge, now_ms, so_far),
+        Owner::Leased(hold) => {
+            let account = hold.account();
+            let mut books = account.lock();
+            let mut drawn = Drawn { lease: books.lease, terms: account.terms() };
+            let outcome = settle_one(&mut drawn, rules, rest, charge, now_ms, so_far);
+            books.lease = drawn.lease;
+            if outcome.again_ms > 0 {
+                books.lease.outrun();
+            }
+            account.ask(&mut books, now_ms);
+            outcome
+        }
+    }
+}
+
+/// What a hit is judged by, as a copy that counts only if nobody refuses.
+trait Owed: Copy {
+    fn hit(&mut self, limit: &Limit, cost: u64, now_ms: u64) -> Ruling;
+}
+
+impl Owed for Option<Bucket> {
+    #[inline]
+    fn hit(&mut self, limit: &Limit, cost: u64, now_ms: u64) -> Ruling {
+        bucket::hit(self, limit, cost, now_ms).into()
+    }
+}
+
+/// A lease with its terms.
+#[derive(Clone, Copy)]
+struct Drawn<'a> {
+    lease: Lease,
+    terms: &'a Terms,
+}
+
+impl Owed for Drawn<'_> {
+    #[inline]
+    fn hit(&mut self, limit: &Limit, cost: u64, now_ms: u64) -> Ruling {
+        self.lease.hit(self.terms, limit, cost, now_ms)
     }
 }
 
 fn settle_one(
-    owed: &mut Option<Bucket>,
+    owed: &mut impl Owed,
     rules: &mut [Counted],
     rest: &mut [Purse],
     charge: Charge,
@@ -194,7 +251,7 @@ fn settle_one(
         counted.judge(&mut charged, charge, now_ms, &mut so_far);
     }
     let outcome = settle(rest, charge, now_ms, so_far);
-    if outcome.refused.is_none() {
+    if outcome.refused.is_none() && outcome.again_ms == 0 {
         *owed = charged;
     }
     outcome
@@ -217,7 +274,7 @@ impl Counted {
 
     /// Judges a frame by this rule, on top of what those before it have charged to the same account.
     #[inline]
-    fn judge(&mut self, owed: &mut Option<Bucket>, charge: Charge, now_ms: u64, outcome: &mut Outcome) {
+    fn judge(&mut self, owed: &mut impl Owed, charge: Charge, now_ms: u64, outcome: &mut Outcome) {
         let (cost, Rule { limit, on_excess, dry_run, .. }) = (self.cost(charge), &*self.rule);
         if charge.part == Part::Begin {
             self.skips = false;
@@ -228,23 +285,37 @@ impl Counted {
         }
         // A message that has begun to pass is no longer dropped: half of it would be worse than all of it.
         let burst = if goes_on { u64::MAX } else { limit.burst };
-        match bucket::hit(owed, &Limit { burst, ..*limit }, cost, now_ms) {
-            Verdict::Pass => {}
-            Verdict::Wait(wait_ms) => {
+        match owed.hit(&Limit { burst, ..*limit }, cost, now_ms) {
+            Ruling::Pass => {}
+            Ruling::Wait(wait_ms) => {
                 (self.said, outcome.noted) = (Said::Waits, true);
                 if !dry_run {
                     outcome.wait_ms = outcome.wait_ms.max(wait_ms);
                 }
             }
-            Verdict::Reject { .. } => {
-                (self.said, outcome.noted) = (Said::Refuses, true);
-                if *dry_run {
-                    self.skips |= *on_excess == OnExcess::Drop && charge.part == Part::Begin;
-                } else if outcome.refused.is_none_or(|(place, ..)| self.place < place) {
-                    outcome.refused = Some((self.place, *on_excess, self.rule.what));
-                }
-            }
+            Ruling::Reject => self.refuse(charge, reason(self.rule.what), outcome),
+            // In dry run it passes uncharged: it must not wait.
+            Ruling::Again | Ruling::Away if *dry_run => {}
+            Ruling::Again => outcome.again(AGAIN_MS),
+            Ruling::Away if *on_excess == OnExcess::Delay => outcome.again(AWAY_MS),
+            Ruling::Away => self.refuse(charge, Deny::StoreUnavailable, outcome),
         }
+    }
+
+    fn refuse(&mut self, charge: Charge, deny: Deny, outcome: &mut Outcome) {
+        let Rule { on_excess, dry_run, .. } = &*self.rule;
+        (self.said, outcome.noted) = (Said::Refuses, true);
+        if *dry_run {
+            self.skips |= *on_excess == OnExcess::Drop && charge.part == Part::Begin;
+        } else if outcome.refused.is_none_or(|(place, ..)| self.place < place) {
+            outcome.refused = Some((self.place, *on_excess, deny));
+        }
+    }
+}
+
+impl Outcome {
+    fn again(&mut self, ms: u64) {
+        self.again_ms = self.again_ms.max(ms);
     }
 }
 

@@ -61,8 +61,10 @@ pub struct Judge {
     frames_of_message: u32,
     /// Messages that had too many frames, since it was last asked.
     too_many: u32,
-    /// Set while a frame that is already charged waits for its turn, in [`crate::now::Now::mono`].
+    /// Set while a frame waits for its turn, in [`crate::now::Now::mono`].
     wait_until: Option<u64>,
+    /// Whether it is to be charged when that is over, since it could not be told before.
+    asks_again: bool,
     /// Whether the message under way is being dropped.
     dropping: bool,
     /// What an answer to our own ping holds, while one is outstanding.
@@ -86,6 +88,7 @@ impl Judge {
             frames_of_message: 0,
             too_many: 0,
             wait_until: None,
+            asks_again: false,
             dropping: false,
             ping: None,
         }
@@ -193,10 +196,14 @@ impl Judge {
                 return Admit::Wait;
             }
             self.wait_until = None;
-            tally.messages += u64::from(begins);
-            return Admit::Pass;
+            if !self.asks_again {
+                tally.messages += u64::from(begins);
+                return Admit::Pass;
+            }
         }
-        if charge.part != Part::Control && self.exceeds_fragments(begins) {
+        // A frame is counted once, however often it is asked for.
+        let again = std::mem::take(&mut self.asks_again);
+        if charge.part != Part::Control && !again && self.exceeds_fragments(begins) {
             return Admit::Close(Deny::TooManyFragments);
         }
         if charge.part == Part::Continuation && self.dropping {
@@ -210,6 +217,11 @@ impl Judge {
             Answer::Wait(ms) => {
                 tally.delayed += u64::from(begins);
                 self.wait_until = Some(now.saturating_add(ms));
+                Admit::Wait
+            }
+            Answer::Again(ms) => {
+                self.wait_until = Some(now.saturating_add(ms));
+                self.asks_again = true;
                 Admit::Wait
             }
             Answer::Drop => {
@@ -271,7 +283,12 @@ enum Admit {
 
 /// The end for what a limit does not allow; the reason says which.
 const fn over(deny: Deny) -> Violation {
-    Violation { deny, why: "more than a limit of the route allows" }
+    let why = if matches!(deny, Deny::StoreUnavailable) {
+        "without Redis a limit of the route can't be told"
+    } else {
+        "more than a limit of the route allows"
+    };
+    Violation { deny, why }
 }
 
 #[cfg(test)]

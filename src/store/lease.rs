@@ -25,6 +25,8 @@ pub struct Granted {
     pub units: u64,
     /// Milliseconds until there is room for one more; 0 where all that was wanted was granted.
     pub retry_ms: u64,
+    /// Units of excess in the bucket now, those granted among them.
+    pub excess: u64,
 }
 
 impl Redis {
@@ -36,15 +38,26 @@ impl Redis {
     /// what is granted by all gateways together in any T ms is at most `burst + rate * T` and one more. Where nothing is
     /// granted and nothing was owed, nothing is charged.
     ///
-    /// What was granted and is not spent is lost to everybody: it can't be given back.
+    /// What was granted and is not spent is lost to everybody until it is given back ([`Redis::give_back`]).
     ///
     /// # Errors
     /// There is no answer; it may have been charged all the same.
     pub async fn lease(&self, budget: &RemoteBudget<'_>, want: u64, debt: u64) -> Result<Granted, Unavailable> {
         let mut call = script::LEASE.prepare_invoke();
-        self.write_lease(&mut call, budget, want, debt);
-        let (units, retry_ms) = self.script(Operation::Lease, &call).await?;
-        Ok(Granted { units, retry_ms })
+        self.write_lease(&mut call, budget, want, debt, 0);
+        let (units, retry_ms, excess) = self.script(Operation::Lease, &call).await?;
+        Ok(Granted { units, retry_ms, excess })
+    }
+
+    /// Gives back what was granted and not spent, as if it had not been granted; and charges what is owed.
+    ///
+    /// # Errors
+    /// There is no answer; it may have been done all the same.
+    pub async fn give_back(&self, budget: &RemoteBudget<'_>, units: u64, debt: u64) -> Result<(), Unavailable> {
+        let mut call = script::LEASE.prepare_invoke();
+        self.write_lease(&mut call, budget, 0, debt, units);
+        let _: (u64, u64, u64) = self.script(Operation::Lease, &call).await?;
+        Ok(())
     }
 
     pub(super) fn write_lease(
@@ -53,11 +66,15 @@ impl Redis {
         budget: &RemoteBudget<'_>,
         want: u64,
         debt: u64,
+        back: u64,
     ) {
         call.key(self.key(&["zone", budget.zone, &budget.key.to_hex()]));
         script::rate(call, budget.rate);
         // Whole ones only: a part of a message is of no use to anybody.
         let want = want / Rate::ONE * Rate::ONE;
-        call.arg(script::units(budget.burst)).arg(script::units(want)).arg(script::units(debt));
+        call.arg(script::units(budget.burst))
+            .arg(script::units(want))
+            .arg(script::units(debt))
+            .arg(script::units(back));
     }
 }

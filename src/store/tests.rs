@@ -65,8 +65,15 @@ impl Told {
     }
 
     fn lease(&mut self, budget: &RemoteBudget<'_>, want: u64, debt: u64, now: u64) -> (u64, u64) {
+        let (units, retry_ms, _) = self.lease_and_return(budget, [want, debt, 0], now);
+        (units, retry_ms)
+    }
+
+    /// Wanted, owed, given back; and the excess too.
+    fn lease_and_return(&mut self, budget: &RemoteBudget<'_>, asked: [u64; 3], now: u64) -> (u64, u64, u64) {
         let mut call = self.lease.arg(now);
-        self.redis.write_lease(&mut call, budget, want, debt);
+        let [want, debt, back] = asked;
+        self.redis.write_lease(&mut call, budget, want, debt, back);
         call.invoke(&mut self.connection).unwrap()
     }
 }

@@ -68,6 +68,8 @@ mod slots;
 mod ends;
 // The way in, and TLS.
 mod listener;
+// What flows, where several gateways count it together.
+mod leases;
 // What several gateways count together.
 mod store;
 // The binary itself, short of descriptors.

@@ -115,12 +115,16 @@ pub(super) fn compile(route: &OfRoute<'_>, named: &Named, found: &mut Findings) 
 fn rule(route: &OfRoute<'_>, typed: &Typed<'_>, at: &str, named: &Named, found: &mut Findings, flow: &mut Flow) {
     check_delay(typed, at, found);
     let account = limits::account(typed.rate, typed.zone, KeyPart::Connection, at, named, found);
-    let Some(Account { name, key, store, zone, rate }) = account else { return };
+    let Some(Account { name, key, leases, zone, rate, .. }) = account else { return };
     let when = Arc::new(limits::when(route, typed.when, &key, at, found));
     if let (What::Bytes, Some(zone)) = (typed.what, &zone) {
         zone.expect(route.typed.max_message_size.0.saturating_add(HEADER).saturating_mul(Rate::ONE));
     }
-    let shared = zone.map(|zone| Shared { zone, key, store });
+    let limit = typed.limit(rate);
+    if let Some(leases) = &leases {
+        leases.expect(limit.burst.min(limit.delay));
+    }
+    let shared = zone.map(|zone| Shared { zone, key, leases });
     for direction in directions(typed.from) {
         let id = found.limit(LimitInfo {
             route: route.name.clone(),
@@ -133,7 +137,7 @@ fn rule(route: &OfRoute<'_>, typed: &Typed<'_>, at: &str, named: &Named, found: 
         flow.rules[direction.index()].push(Arc::new(Rule {
             id,
             what: typed.what,
-            limit: typed.limit(rate),
+            limit,
             on_excess: typed.on_excess,
             dry_run: typed.dry_run,
             shared: shared.clone(),

@@ -11,6 +11,8 @@ use crate::config::value::{KeyPart, Rate};
 use crate::config::{self, Config, Store};
 use crate::policy::key::KeyHasher;
 use crate::policy::key::rule::KeyRule;
+use crate::policy::lease::table::Leases;
+use crate::policy::lease::wishes::Wishes;
 use crate::policy::limit::{Action, LimitInfo, What};
 use crate::policy::require::Require;
 use crate::policy::route::{HandshakeLimit, Stage};
@@ -32,6 +34,8 @@ pub(super) struct Account {
     pub(super) name: Arc<str>,
     pub(super) key: Arc<KeyRule>,
     pub(super) store: Store,
+    /// What this gateway holds of it, where it is shared with others.
+    pub(super) leases: Option<Arc<Leases>>,
     /// None for a rate of the route's own, whose holder makes what it needs.
     pub(super) zone: Option<Arc<Zone>>,
     pub(super) rate: Rate,
@@ -49,7 +53,7 @@ pub(super) fn account(
     match (rate, zone) {
         (Some(rate), None) => {
             let key = Arc::new(KeyRule::new(&[own_key], Store::Local, &named.hasher));
-            Some(Account { name: "".into(), key, store: Store::Local, zone: None, rate })
+            Some(Account { name: "".into(), key, store: Store::Local, leases: None, zone: None, rate })
         }
         (None, Some(name)) => {
             let of_zone = zone_named(name, at, named, found)?;
@@ -57,8 +61,9 @@ pub(super) fn account(
                 found.wrong(format!("{at}.zone"), format!("[zone.{name}] has no rate"), "give it a `rate`");
                 return None;
             };
-            let (key, store) = (of_zone.key.clone(), of_zone.store);
-            Some(Account { name: name.as_str().into(), key, store, zone: Some(zone.clone()), rate: zone.rate() })
+            let (key, store, leases) = (of_zone.key.clone(), of_zone.store, of_zone.leases.clone());
+            let (name, rate) = (name.as_str().into(), zone.rate());
+            Some(Account { name, key, store, leases, zone: Some(zone.clone()), rate })
         }
         (Some(_), Some(_)) => {
             found.wrong(format!("{at}.zone"), "both rate and zone are given", "a zone has its own rate; keep one");
@@ -93,6 +98,8 @@ pub(super) fn zone_named<'a>(name: &String, at: &str, named: &'a Named, found: &
 pub(super) struct OfZone {
     pub(super) key: Arc<KeyRule>,
     pub(super) store: Store,
+    /// What this gateway holds of its budgets.
+    pub(super) leases: Option<Arc<Leases>>,
     /// None for one without a rate.
     pub(super) zone: Option<Arc<Zone>>,
     /// None for one that no cap names.
@@ -186,7 +193,12 @@ pub(super) fn when(
 }
 
 /// The zones, by name.
-pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -> BTreeMap<String, OfZone> {
+pub(super) fn zones(
+    config: &Config,
+    hasher: &KeyHasher,
+    wishes: &Arc<Wishes>,
+    found: &mut Findings,
+) -> BTreeMap<String, OfZone> {
     let mut zones = BTreeMap::new();
     for (name, zone) in &config.zone {
         let Some(entries) = super::sections::entries(name, zone, found) else { continue };
@@ -196,7 +208,17 @@ pub(super) fn zones(config: &Config, hasher: &KeyHasher, found: &mut Findings) -
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
         let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
         let slots = caps::of_zone(config, name, found);
-        zones.insert(name.clone(), OfZone { key, store: zone.store, zone: counts, slots });
+        let leases = match (zone.store, zone.rate, &config.redis) {
+            (Store::Redis, Some(rate), Some(redis)) if !key.is_per_connection() => {
+                Some(Arc::new(Leases::new(name, rate, redis.on_error, wishes.clone())))
+            }
+            _ => None,
+        };
+        if zone.store == Store::Redis && key.is_per_connection() {
+            let message = "each connection has a key of its own, which no other gateway ever sees";
+            found.warn(format!("zone.{name}.store"), message, "remove it: such a zone is counted here");
+        }
+        zones.insert(name.clone(), OfZone { key, store: zone.store, leases, zone: counts, slots });
     }
     zones
 }

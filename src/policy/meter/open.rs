@@ -49,9 +49,13 @@ pub fn meters(
 
 /// Whose account a rule charges; none if its zone has no room for it.
 fn owner(rule: &Rule, facts: &Facts<'_>, now_ms: u64, within: &mut Vec<(Arc<Zone>, Arc<Account>)>) -> Option<Owner> {
-    let Some(Shared { zone, key, .. }) = &rule.shared else { return Some(Owner::Own(None)) };
+    let Some(Shared { zone, key, leases }) = &rule.shared else { return Some(Owner::Own(None)) };
     if !key.is_per_connection() {
-        return zone.hold(key.key(facts), now_ms).map(Owner::Shared);
+        let key = key.key(facts);
+        return match leases {
+            Some(leases) => Some(Owner::Leased(leases.hold(key, now_ms))),
+            None => zone.hold(key, now_ms).map(Owner::Shared),
+        };
     }
     let known = within.iter().find(|(of, _)| Arc::ptr_eq(of, zone)).map(|(_, account)| account.clone());
     let account = known.unwrap_or_else(|| {

@@ -11,6 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::bucket::Verdict;
 use crate::policy::key::Key;
 use crate::policy::limit::LimitId;
 use crate::policy::zone::{self, Hit, Zone};

@@ -104,7 +104,7 @@ async fn a_lease_takes_what_there_is_and_charges_what_was_owed() {
     let (one, other) = (Node::start(at(&server)).await, Node::start(at(&server)).await);
     let budget = RemoteBudget { zone: "chat", key: key("alice"), rate: "1/hour".parse::<Rate>().unwrap(), burst: 9000 };
     let lease = async |node: &Node, want: u64, debt: u64| node.redis.lease(&budget, want, debt).await.unwrap();
-    assert_eq!(lease(&one, 4000, 0).await, Granted { units: 4000, retry_ms: 0 });
+    assert_eq!(lease(&one, 4000, 0).await, Granted { units: 4000, retry_ms: 0, excess: 3000 });
     // A new key's first is free: ten in all.
     let rest = lease(&other, 20_500, 0).await;
     assert_eq!(rest.units, 6000);
