@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from parts.child import wait_until
 from parts.gateway import Gateway
 from parts.pages import Held
 from parts.tokens import SECRET, by_pyjwt, claims
@@ -194,3 +195,4 @@ def test_the_second_devices_login_closes_the_first_ones_socket_which_reads_why(g
         assert (line["subject"], line["close_code"]) == ("alice", 4029)
         for device, subject in ((phone, "alice"), (stranger, "bob")):
             assert device.call("say", "still here") == {"message": {"from": subject, "text": "still here"}}
+    wait_until("their sessions are over", lambda: gateway.count("wsgate_sessions_active", route="device") == 0)
