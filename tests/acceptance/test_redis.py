@@ -60,7 +60,7 @@ handshakes = {{ zone = "rare", burst = 2, nodelay = true }}
 name = "talk"
 path = "/talk"
 upstream = "{backend}/"
-messages = {{ zone = "talk", burst = 20, on_excess = "drop" }}
+messages = {{ zone = "talk", burst = 200, on_excess = "drop" }}
 
 [[route]]
 name = "few"
@@ -225,14 +225,18 @@ def test_what_happens_without_redis_is_what_the_operator_chose(redis, fleet, on_
     wait_until_shared(gateways)
 
 
-def test_a_redis_that_hangs_holds_up_no_handshake(redis, fleet):
+def test_a_redis_that_hangs_holds_up_no_handshake_and_no_message(redis, fleet):
     gateways = fleet(2, timeout="100ms")
     assert let_in(gateways, "before") == RARE
-    redis.hang()
-    began = time.monotonic()
-    assert let_in(gateways, "meanwhile") == 2 * RARE
-    assert time.monotonic() - began < 2, "a call waits for tens of milliseconds, and not every call"
-    redis.resume()
+    with open_chat(gateways[0].url("/talk"), headers={"X-Key": "someone"}) as person:
+        redis.hang()
+        began = time.monotonic()
+        assert let_in(gateways, "meanwhile") == 2 * RARE
+        for nth in range(15):
+            person.send(f"message {nth}")
+            assert person.recv(timeout=PATIENCE) == f"message {nth}"
+        assert time.monotonic() - began < 3, "a call waits for tenths of a second, and not every call"
+        redis.resume()
     wait_until_shared(gateways)
 
 
@@ -298,7 +302,7 @@ def test_messages_at_two_gateways_draw_on_one_budget(fleet):
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         people = [stack.enter_context(open_chat(gateway.url("/talk"), **how)) for gateway in gateways]
-        for nth in range(150):
+        for nth in range(300):
             for person in people:
                 person.send(f"message {nth}")
         for person in people:
@@ -306,10 +310,10 @@ def test_messages_at_two_gateways_draw_on_one_budget(fleet):
             assert person.ping().wait(PATIENCE)
         took = time.monotonic() - began
         came = [heard(person) for person in people]
-    # `docs/redis.md`: of each gateway a quarter of the budget may lie unused or be an older one's, and one message be ahead.
-    apart = 2 * (5 + 1)
-    assert 1 + 20 - apart <= sum(came) <= 1 + 20 + 10 * (took + 1) + apart, (came, took)
-    assert sum(gateway.count("wsgate_messages_dropped_total", route="talk") for gateway in gateways) == 300 - sum(came)
+    # `docs/redis.md`: a quarter of the budget may lie unused at each gateway, or be of another time, and one message be ahead.
+    apart = 2 * (50 + 1)
+    assert 1 + 200 - apart <= sum(came) <= 1 + 200 + 10 * (took + 1) + apart, (came, took)
+    assert sum(gateway.count("wsgate_messages_dropped_total", route="talk") for gateway in gateways) == 600 - sum(came)
 
 
 def test_a_revocation_at_one_gateway_ends_the_sessions_at_the_other(tmp_path, redis, backend, token):
@@ -352,5 +356,5 @@ jwt = "main"
 def test_the_sessions_of_a_killed_gateway_vanish(bereaved):
     two, held = bereaved
     for _ in range(3):
-        wait_until("its sessions are counted no more", lambda: holds(two, held))
+        wait_until("its sessions are counted no more", lambda: holds(two, held), 2 * PATIENCE)
     assert not holds(two, held)
