@@ -36,7 +36,7 @@ use crate::gateway::Phase;
 use crate::revoking::Revoking;
 
 pub use guard::{AdminToken, Guard};
-pub use status::Status;
+pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;

@@ -170,10 +170,13 @@ fn a_command_line_that_is_wrong_ends_with_2() {
 fn check_tells_what_a_good_config_would_do() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\npath = \"/ws\"\n\
-                upstream = \"http://127.0.0.1:9\"\norigins = [\"https://app.example.com\"]\n";
+                upstream = \"http://127.0.0.1:9\"\norigins = [\"https://app.example.com\"]\n\
+                [redis]\nurl = \"unix:/run/redis.sock\"\non_error = \"closed\"\n";
     let (code, described, error) = run(&["check", "--config", &config(folder.path(), text)]);
     assert_eq!(code, 0, "{error}");
     assert!(described.contains("route /ws -> http://127.0.0.1:9"), "{described}");
+    let shared = "shared in unix:/run/redis.sock, prefix `wsgate`; without an answer within 50 ms what is counted there is refused";
+    assert!(described.contains(shared), "{described}");
 }
 
 #[test]
@@ -246,14 +249,19 @@ fn explain_tells_admitted_refused_and_undecided_apart_by_its_exit_code() {
 }
 
 #[test]
-fn check_warns_of_a_limit_by_host_where_any_host_is_taken() {
+fn check_warns_of_limits_that_do_not_do_what_they_seem_to() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[zone.hosts]\nkey = \"host\"\nrate = \"1r/s\"\n\
                 [zone.idle]\nrate = \"1r/s\"\n[[route]]\nupstream = \"http://127.0.0.1:9\"\norigins = \"any\"\n\
-                handshakes = { zone = \"hosts\" }\n";
+                handshakes = { zone = \"hosts\" }\n\
+                messages = { rate = \"1r/s\", burst = 5, on_excess = \"delay\" }\n";
     let (code, _, error) = run(&["check", "--config", &config(folder.path(), text)]);
     assert_eq!(code, 0, "{error}");
-    for said in ["route[0].handshakes.zone: the zone counts by host", "zone.idle: no route uses it"] {
+    for said in [
+        "route[0].handshakes.zone: the zone counts by host",
+        "zone.idle: no route uses it",
+        "messages.burst: with on_excess",
+    ] {
         assert!(error.contains(said), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What it costs to judge a message: printed, not asserted. See docs/performance.md for how to run it.
+//! What it costs to judge a message: printed, not asserted. `cargo test --release --test cost -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a measurement")]
 

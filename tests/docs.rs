@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+#[path = "docs/vectors.rs"]
+mod vectors;
+
+/// What every secret of an example is, and what signs its tokens.
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -65,20 +71,25 @@ fn material() -> tempfile::TempDir {
     folder
 }
 
-fn compile(text: &str, folder: &Path) -> Result<(), String> {
-    let env = |name: &str| {
-        matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD").then(|| "0123456789abcdef".repeat(4))
-    };
-    wsgate::load::text(text, "example", folder, &env).map(|_| ()).map_err(|report| report.to_string())
+/// The environment of an example.
+fn secrets(name: &str) -> Option<String> {
+    matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD").then(|| SECRET.to_owned())
 }
 
-/// A fragment with what it takes to be a whole file.
+fn compile(text: &str, folder: &Path) -> Result<(), String> {
+    wsgate::load::text(text, "example", folder, &secrets).map(|_| ()).map_err(|report| report.to_string())
+}
+
+/// A fragment with what it takes to be a whole file: a section that it needs, or names, and does not have.
 fn completed(fragment: &str) -> String {
     let mut text = fragment.to_owned();
-    for (section, addition) in
-        [("[[listen]]", "address = \"127.0.0.1:0\""), ("[[route]]", "upstream = \"http://127.0.0.1:8000\"")]
-    {
-        if !fragment.contains(section) {
+    for (needed, section, addition) in [
+        ("", "[[listen]]", "address = \"127.0.0.1:0\""),
+        ("", "[[route]]", "upstream = \"http://127.0.0.1:8000\""),
+        ("jwt = \"main\"", "[jwt.main]", "algorithms = [\"HS256\"]\nsecret = \"env:JWT_SECRET\""),
+        ("store = \"redis\"", "[redis]", "url = \"redis://127.0.0.1:6379/0\""),
+    ] {
+        if fragment.contains(needed) && !fragment.contains(section) {
             text += &format!("\n{section}\n{addition}\n");
         }
     }

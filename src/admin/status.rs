@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::gateway::Phase;
 use crate::metrics::{CapFill, ZoneFill};
+use crate::policy::overload::Pace;
+use crate::store::State;
 
 /// The page. To add to it: a field here, its value in `gateway/status.rs`, and its row in the docs.
 #[derive(Debug, Serialize)]
@@ -16,4 +18,31 @@ pub struct Status {
     pub handshakes_in_flight: u64,
     pub caps: Vec<CapFill>,
     pub zones: Vec<ZoneFill>,
+    pub workers: Vec<WorkerStatus>,
+    pub buffered: BufferedStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisStatus>,
+}
+
+/// One worker.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the table of the docs says it")]
+pub struct WorkerStatus {
+    pub lag_ms: u64,
+    pub pace: Pace,
+}
+
+/// What sessions keep for receivers that are slow.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the table of the docs says it")]
+pub struct BufferedStatus {
+    pub bytes: u64,
+    pub limit: u64,
+}
+
+/// The store that several gateways share.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the table of the docs says it")]
+pub struct RedisStatus {
+    pub breaker: State,
 }

@@ -8,6 +8,7 @@ use crate::config::{ClientCertificate, DenyBy, OnExpiry, OnFull, VerifyClient};
 use crate::load::Loaded;
 use crate::policy::limit::What;
 use crate::policy::origin::Origins;
+use crate::policy::remote::{OnError, Remote};
 use crate::policy::route::Route;
 use crate::policy::slots::Scope;
 use crate::policy::target::Transport;
@@ -54,6 +55,9 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let refresh = timing.refresh / 1000;
         let _ = writeln!(text, "jwt.{jwt} fetches {location}, every {refresh}s unless its server says otherwise");
     }
+    if let Some(remote) = &loaded.policy.remote {
+        let _ = writeln!(text, "{}", shared(remote));
+    }
     let _ = writeln!(text, "at most {} sessions in all", loaded.policy.total.limit());
     let (kept, lag) = (loaded.max_buffered >> 10, loaded.max_lag);
     let _ =
@@ -70,6 +74,17 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let _ = writeln!(text, "{}", revocations(loaded));
     }
     text
+}
+
+/// What it counts together with other gateways.
+fn shared(remote: &Remote) -> String {
+    let timeout = remote.timeout.as_millis();
+    let without = match remote.on_error {
+        OnError::Local => "this gateway's own counts decide",
+        OnError::Open => "what is counted there passes",
+        OnError::Closed => "what is counted there is refused",
+    };
+    format!("shared in {remote}, prefix `{}`; without an answer within {timeout} ms {without}", remote.prefix)
 }
 
 /// What it makes of a client's certificate.

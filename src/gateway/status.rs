@@ -1,7 +1,8 @@
 //! What `/status` shows, gathered.
 
+use super::lag::Lag;
 use super::{Shared, sources};
-use crate::admin::Status;
+use crate::admin::{BufferedStatus, RedisStatus, Status, WorkerStatus};
 
 /// How the gateway is now.
 pub(super) fn of(shared: &Shared) -> Status {
@@ -15,5 +16,12 @@ pub(super) fn of(shared: &Shared) -> Status {
         handshakes_in_flight: shared.handshakes_under_way() as u64,
         caps: sources::caps_of(&shared.policy),
         zones: sources::zones_of(&shared.policy),
+        workers: shared.lags.iter().map(|lag| worker(lag, shared.max_lag)).collect(),
+        buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
+        redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
     }
+}
+
+fn worker(lag: &Lag, bound_ms: u64) -> WorkerStatus {
+    WorkerStatus { lag_ms: lag.last_ms(), pace: lag.pace(bound_ms) }
 }

@@ -118,14 +118,14 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 /// Whether a session can end so: a side closes, is lost, breaks a rule or takes nothing, and everything else the gateway does. Only what
 /// clients send has a largest size.
 fn ends(side: Side, reason: Option<Deny>) -> bool {
-    let of_client =
-        [None, Some(Deny::ClientLost), Some(Deny::BadFrame), Some(Deny::MessageTooBig), Some(Deny::SlowConsumer)];
-    let of_upstream = [None, Some(Deny::UpstreamLost), Some(Deny::BadFrame), Some(Deny::SlowConsumer)];
+    let of_either = [None, Some(Deny::BadFrame), Some(Deny::TooManyFragments), Some(Deny::SlowConsumer)];
+    let of_client = [Some(Deny::ClientLost), Some(Deny::MessageTooBig)];
+    let of_upstream = [Some(Deny::UpstreamLost)];
     match side {
-        Side::Client => of_client.contains(&reason),
-        Side::Upstream => of_upstream.contains(&reason),
+        Side::Client => of_either.contains(&reason) || of_client.contains(&reason),
+        Side::Upstream => of_either.contains(&reason) || of_upstream.contains(&reason),
         Side::Gateway => {
-            let of_a_side = of_client.contains(&reason) || of_upstream.contains(&reason);
+            let of_a_side = [&of_either[..], &of_client, &of_upstream].concat().contains(&reason);
             !of_a_side && reason.is_some_and(Deny::of_session)
         }
     }

@@ -168,13 +168,13 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let start = "wsgate_sessions_ended_total{route=\"chat\",";
     let ended: Vec<_> = starting_with(&samples, start).map(|(name, _)| name[start.len()..].replace('"', "")).collect();
     let by_side = [
-        ("client", "bad_frame client_lost closed message_too_big slow_consumer"),
+        ("client", "bad_frame client_lost closed message_too_big slow_consumer too_many_fragments"),
         (
             "gateway",
-            "certificate_expired draining idle_timeout internal ip_cap kicked lifetime_over message_rate subject_cap \
+            "byte_rate certificate_expired control_rate draining idle_timeout internal ip_cap kicked lifetime_over message_rate store_unavailable subject_cap \
              token_expired token_revoked zone_cap",
         ),
-        ("upstream", "bad_frame closed slow_consumer upstream_lost"),
+        ("upstream", "bad_frame closed slow_consumer too_many_fragments upstream_lost"),
     ];
     let expected: Vec<_> = by_side
         .iter()

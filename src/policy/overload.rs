@@ -3,6 +3,8 @@
 //! A handshake costs a hundred times what a message does, and all of them come at once when a gateway or a network comes
 //! back. Those who are in come first.
 
+use serde::Serialize;
+
 /// Samples in a row that have to be over a bound: one alone is a machine that was suspended, or a debugger.
 pub const IN_A_ROW: usize = 3;
 
@@ -11,7 +13,8 @@ pub const IN_A_ROW: usize = 3;
 const FAR: u64 = 2;
 
 /// How a worker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// It keeps up.
     Keeps,

@@ -3,6 +3,8 @@
 //! A store that fails must cost its callers nothing but the knowledge that it fails. After a few failures in a row nobody
 //! asks it any more, until one probe, which no caller waits for, went well. No clock and no network here.
 
+use serde::Serialize;
+
 /// How many failures in a row open it. One may be an accident, and the third waits for nobody's answer.
 pub const FAILURES: u32 = 3;
 
@@ -16,7 +18,8 @@ pub struct BackOff {
 }
 
 /// What a caller, or a dashboard, sees of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// The store is asked.
     Closed,

@@ -50,6 +50,19 @@ async fn passed(session: &mut (Peer, Peer), count: usize) -> usize {
     }
 }
 
+/// How many come through in so many rounds, a second of the gateway's clock apart: so long it rests at most after it was told
+/// that there is nothing. Each round ends with an answer, which counts in the next.
+async fn in_rounds(gate: &Gate, session: &mut (Peer, Peer), rounds: usize) -> usize {
+    let mut total = 0;
+    for _ in 0..rounds {
+        let before = answers(gate);
+        gate.advance(Duration::from_secs(1));
+        total += passed(session, 40).await;
+        until("an answer", || answers(gate) > before).await;
+    }
+    total
+}
+
 /// Units that are owed in Redis; none if the key was never charged.
 fn owed(server: &Server) -> Option<u64> {
     let text: Option<String> = server.ask(&["GET", &format!("{{wsgate}}:zone:chat:{}", here().to_hex())]);
@@ -177,12 +190,9 @@ async fn a_message_within_the_lease_passes_while_redis_hangs() {
     assert!(gate.count("wsgate_redis_fallbacks_total{on_error=\"closed\"}") >= 1.0);
     server.go_on();
     until("the store to be found", || gate.shared().redis.as_ref().unwrap().state() == State::Closed).await;
-    let mut more = 0;
-    while more < 30 {
-        gate.advance(Duration::from_secs(1));
-        more += passed(&mut session, 40).await;
-    }
-    assert!(more <= 40, "{more}");
+    let more = in_rounds(&gate, &mut session, 10).await;
+    // Three passed before. What was granted to a question whose answer nobody waited for is lost: a quarter at most each time.
+    assert!((15..=37).contains(&more), "{more}");
     end(gate, session).await;
 }
 
@@ -219,11 +229,7 @@ async fn a_redis_that_is_killed_in_a_flood_leaves_what_on_error_says_and_begins_
         gate.advance(Duration::from_secs(1));
         let _ = passed(&mut session, 1).await;
         until("the first answer", || answers(&gate) > before).await;
-        let mut anew = 0;
-        for _ in 0..40 {
-            gate.advance(Duration::from_secs(1));
-            anew += passed(&mut session, 30).await;
-        }
+        let anew = in_rounds(&gate, &mut session, 10).await;
         assert!((18..=21).contains(&anew), "{on_error}: {anew} of a new budget of 20");
         end(gate, session).await;
     }
@@ -261,12 +267,9 @@ async fn a_budget_begins_anew_when_redis_is_flushed() {
     let mut session = gate.session(&backend).await;
     assert_eq!(passed(&mut session, 30).await, 10);
     server.flush();
-    let mut anew = 0;
-    while anew < 10 {
-        // It rests for a second at most after it was told that there is nothing.
-        gate.advance(Duration::from_secs(1));
-        anew += passed(&mut session, 30).await;
-    }
+    let anew = in_rounds(&gate, &mut session, 10).await;
+    // One that passed ahead may have been owed still, and is charged to the new one.
+    assert!(anew >= 9, "{anew}");
     assert!(anew <= 11, "{anew}");
     end(gate, session).await;
 }
@@ -329,10 +332,11 @@ async fn bytes_are_leased_too_and_all_that_passed_is_charged() {
         let session = gate.session(&backend).await;
         held.push((gate, session));
     }
-    let flood: Vec<u8> = (0..40).flat_map(|_| Frame::binary(vec![7; 1000]).bytes(true)).collect();
+    // Of 100k a quarter may be held by the one that the other never sees.
+    let flood: Vec<u8> = (0..35).flat_map(|_| Frame::binary(vec![7; 1000]).bytes(true)).collect();
     for (_, (client, upstream)) in &mut held {
         client.send(&flood).await;
-        for _ in 0..40 {
+        for _ in 0..35 {
             assert_eq!(upstream.frame().await, Frame::binary(vec![7; 1000]));
         }
     }
@@ -342,7 +346,7 @@ async fn bytes_are_leased_too_and_all_that_passed_is_charged() {
         gates.push(gate);
     }
     // 1k in a day is one unit in 84 ms, and these drain meanwhile.
-    let charged = (80 * WIRE - 1) * Rate::ONE;
+    let charged = (70 * WIRE - 1) * Rate::ONE;
     until("all of it to be charged", || owed(&server).is_some_and(|owed| owed.abs_diff(charged) < Rate::ONE)).await;
     for gate in gates {
         gate.finish().await;

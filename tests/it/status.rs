@@ -45,7 +45,11 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let backend = Backend::new().await;
     let terms =
         "handshakes = { zone = \"all\" }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
-    let setup = Setup::new().jwt("[zone.all]\nrate = \"100r/s\"\n").route("/ws", &backend.url(), terms);
+    let setup = Setup::new().jwt("[redis]\nurl = \"unix:/nowhere/redis.sock\"\n[zone.all]\nrate = \"100r/s\"\n").route(
+        "/ws",
+        &backend.url(),
+        terms,
+    );
     let gate = setup.start();
     let open = gate.session_of(&backend, &Ask::to("/ws")).await;
     let page = status(&gate).await;
@@ -57,6 +61,9 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
         "keys": 1, "keys_near_limit": 0 });
     assert_eq!(page["caps"][2], by_zone);
     assert_eq!(page["zones"][0], json!({ "zone": "all", "entries": 1, "capacity": 65536, "full": 0 }));
+    assert!(page["workers"].as_array().unwrap().iter().all(|worker| worker["pace"] == "keeps"), "{page}");
+    assert_eq!(page["redis"], json!({ "breaker": "open" }), "nobody is there");
+    assert_eq!(page["buffered"], json!({ "bytes": 0, "limit": 64 << 20 }));
     drop(open);
     let mut gate = gate;
     gate.ended("client", "client_lost").await;

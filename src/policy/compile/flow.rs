@@ -147,6 +147,14 @@ fn rule(route: &OfRoute<'_>, typed: &Typed<'_>, at: &str, named: &Named, found: 
 }
 
 fn check_delay(typed: &Typed<'_>, at: &str, found: &mut Findings) {
+    if typed.on_excess == OnExcess::Delay && typed.burst > 0 {
+        let help = "remove it, or say as `delay` how much passes at once";
+        found.warn(
+            format!("{at}.burst"),
+            "with on_excess = \"delay\" nothing is beyond the burst: all of it waits",
+            help,
+        );
+    }
     if !typed.nodelay {
         return;
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue};
+use redis::FromRedisValue;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -84,13 +84,14 @@ impl Server {
 
     /// One command, as the default user.
     pub fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command.query(&mut self.connection()).unwrap()
+        self.try_to_ask(words).unwrap()
     }
 
-    fn connection(&self) -> Connection {
-        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    /// The same of a server that may close its connections meanwhile, as one does whose role changes.
+    pub fn try_to_ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut redis::Client::open(self.url()).unwrap().get_connection()?)
     }
 
     fn pid(&self) -> Pid {

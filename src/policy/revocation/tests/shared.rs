@@ -82,7 +82,7 @@ impl Gateway {
 
     fn entries(&self, wall: u64) -> Vec<Entry> {
         let mut entries = self.list.entries(100, wall).0;
-        entries.sort_by_key(|entry| words(entry));
+        entries.sort_by_key(words);
         entries
     }
 }
