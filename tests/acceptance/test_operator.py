@@ -119,6 +119,7 @@ def test_status_shows_who_is_near_a_cap(gateway, token):
         page, caps = status()
         assert (page["phase"], page["sessions"], page["handshakes_in_flight"]) == ("running", 3, 0)
         assert page["version"] in subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
+        assert (page["redis"], page["buffered"]["bytes"]) == ({"breaker": "closed"}, 0)
         assert [(caps[scope]["used"], caps[scope]["limit"]) for scope in ("total", "route")] == [(3, 40), (3, 20)]
         people = {"route": "chat", "used": 3, "limit": 2, "warned": True, "keys": 2, "keys_near_limit": 1}
         assert people.items() <= caps["subject"].items(), caps
