@@ -69,8 +69,8 @@ def test_floods_are_closed_as_configured_while_others_are_served(gateway):
     assert gateway.count("process_resident_memory_bytes") < 100 << 20
 
 
-# Sessions of each kind, and what is sent in each: more than a gateway's socket takes that nobody reads at the other end. What
-# else was taken is in the kernel's buffer from which the gateway does not read, and that may be larger than all of it.
+# Sessions of each kind, and what is sent in each: more than the kernel takes from the gateway for a reader that does not
+# read (`net.ipv4.tcp_wmem`). What it takes from the sender may be more, and then it is there that the rest is.
 DEAF = 50
 MUCH = 6 << 20
 
@@ -114,14 +114,15 @@ def test_clients_and_backends_that_take_nothing_fill_no_memory(tmp_path):
         took = stuff([told(stack, gateway, b"deaf") for _ in range(DEAF)])
 
         def passed():
-            return [gateway.count("wsgate_bytes_total", route="main", direction=f"to_{side}") for side in ("client", "upstream")]
+            directions = ("to_client", "to_upstream")
+            return [gateway.count("wsgate_bytes_total", route="main", direction=one) for one in directions]
 
         wait_until("all are held up", lambda: len({tuple(passed()) for _ in range(20)}) == 1)
         poured, stuffed = passed()
         assert poured < DEAF * MUCH and stuffed < took, (poured, stuffed, took)
         assert 0 < gateway.count("wsgate_buffered_bytes") <= 2 * DEAF * (65536 + 14)
         assert gateway.count("wsgate_sessions_active", route="main") == 2 * DEAF + 1
-        # 64 KiB for each at most, and a few for itself.
+        # 64 KiB for each at most, and 8 MiB for all else that sessions are made of.
         grown = gateway.count("process_resident_memory_bytes") - before
         assert grown < 2 * DEAF * (64 << 10) + (8 << 20), grown
         other.send("still here")
