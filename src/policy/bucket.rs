@@ -99,6 +99,20 @@ impl Bucket {
         Self { excess: self.excess.saturating_sub(cost), ..self }
     }
 
+    /// The one of two that owes more, as of the later of both.
+    #[must_use]
+    pub fn or_more(self, other: Self, rate: Rate) -> Self {
+        let now_ms = self.last.max(other.last);
+        let owes = |bucket: Self| bucket.excess_after(rate, 0, elapsed(bucket.last, now_ms));
+        if owes(other) > owes(self) { other } else { self }
+    }
+
+    /// Monotonic milliseconds up to which draining was counted.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Whether so little is owed that forgetting the bucket changes no later verdict on hits of at most this cost.
     #[must_use]
     pub fn is_drained(&self, rate: Rate, cost: u64, now_ms: u64) -> bool {

@@ -156,9 +156,9 @@ impl Lease {
         let ahead = cost - self.credit;
         let mut known = self.known;
         let ruling = bucket::hit(&mut known, limit, ahead, now_ms).into();
-        let owed = self.debt + self.told;
+        let owed = self.debt.saturating_add(self.told);
         match ruling {
-            Ruling::Pass if !self.away && owed > 0 && owed + ahead > terms.chunk => return Ruling::Again,
+            Ruling::Pass if !self.away && owed > 0 && owed.saturating_add(ahead) > terms.chunk => return Ruling::Again,
             Ruling::Pass | Ruling::Wait(_) => {}
             Ruling::Reject | Ruling::Again | Ruling::Away => return ruling,
         }
@@ -181,12 +181,24 @@ impl Lease {
         if self.asked.is_some() {
             return false;
         }
-        let runs_low = self.credit * 2 < terms.chunk && now_ms >= self.rest_until;
-        let owes = !self.away && (self.outrun || (self.debt > 0 && self.debt * 2 >= terms.chunk));
+        let runs_low = self.credit.saturating_mul(2) < terms.chunk && now_ms >= self.rest_until;
+        let owes = !self.away && (self.outrun || (self.debt > 0 && self.debt.saturating_mul(2) >= terms.chunk));
         if runs_low || owes {
             self.asked = Some(now_ms);
         }
         runs_low || owes
+    }
+
+    /// One of a key whose last lease was given up while Redis did not answer, and was [`Lease::left`] so.
+    #[must_use]
+    pub fn owing(left: Option<Bucket>) -> Self {
+        Self { known: left, ..Self::default() }
+    }
+
+    /// What this gateway has counted alone, while Redis does not answer.
+    #[must_use]
+    pub fn left(&self) -> Option<Bucket> {
+        self.known.filter(|_| self.away)
     }
 
     /// Whether a question is under way.
@@ -214,12 +226,13 @@ impl Lease {
         (question.debt > 0 || question.back > 0).then_some(question)
     }
 
-    /// Takes an answer. It is counted from when it was asked for: from then on it can only have drained.
+    /// Takes an answer. It is counted from when it was asked for: from then on it can only have drained. More than was asked
+    /// for is no answer of Redis', and is not taken.
     pub fn answered(&mut self, terms: &Terms, told: Told, now_ms: u64) {
         let asked = self.asked.take().unwrap_or(now_ms);
         (self.told, self.away) = (0, false);
         // What passed meanwhile is paid at once with what was granted.
-        let credit = self.credit.saturating_add(told.units);
+        let credit = self.credit.saturating_add(told.units).min(terms.most);
         let paid = credit.min(self.debt);
         self.debt -= paid;
         self.credit = credit - paid;

@@ -161,6 +161,27 @@ impl Zone {
         Some(Hold::of_zone(shard.hold(key), Arc::clone(&self.table), key))
     }
 
+    /// What a key owes.
+    #[must_use]
+    pub fn owed(&self, key: Key) -> Option<Bucket> {
+        self.place(key).0.lock().owed(key)
+    }
+
+    /// A key owes so much, which was counted elsewhere, or what it owes here if that is more. Forgotten where there is no
+    /// room for it.
+    pub fn owe(&self, key: Key, owed: Bucket) {
+        let (shard, capacity) = self.place(key);
+        let mut shard = shard.lock();
+        if !shard.knows(key) {
+            shard.drop_drained(capacity, self.rate, self.table.largest(), owed.last());
+            if shard.len() >= capacity {
+                self.table.full.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        shard.owe(key, owed, self.rate);
+    }
+
     fn place(&self, key: Key) -> (&Mutex<Shard>, usize) {
         self.table.place(key, self.entries)
     }

@@ -10,6 +10,7 @@ use redis::{
 };
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::Settings;
@@ -50,8 +51,12 @@ pub(super) async fn dial(settings: &Settings, pushed: Pushed) -> Result<Dialled,
     let [first, ..] = settings.remote.servers.as_slice() else { return Err("no server is named".to_owned()) };
     let Some(master) = &settings.remote.sentinel else { return log_in(settings, first, pushed).await };
     let mut last = String::new();
+    // One that says nothing must leave time for the others, and for the master itself.
+    let sentinels = u32::try_from(settings.remote.servers.len()).unwrap_or(u32::MAX);
+    let patience = settings.pace.connect / sentinels.saturating_add(1);
     for sentinel in &settings.remote.servers {
-        match ask_sentinel(settings, sentinel, master).await {
+        let asking = timeout(patience, ask_sentinel(settings, sentinel, master));
+        match asking.await.unwrap_or_else(|_| Err("no answer".to_owned())) {
             Ok((host, port)) => {
                 let tls = matches!(sentinel, Transport::Tcp { tls: true, .. });
                 return log_in(settings, &Transport::Tcp { host, port, tls }, pushed).await;

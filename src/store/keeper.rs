@@ -21,6 +21,9 @@ use crate::now::millis;
 /// Statements in one call: some ten kilobytes.
 const BATCH: usize = 100;
 
+/// Such calls in a row: where sessions come and go all the time there is always one more, and a sign of life is due too.
+const BATCHES: usize = 16;
+
 /// A hash is kept for so many times as long as it takes until it is written again.
 const SPARE: u64 = 3;
 
@@ -152,11 +155,11 @@ impl Redis {
         self.restate().await;
     }
 
-    /// Writes down what is due, each once. What fails is due again.
+    /// Writes down what is due, each once; the rest of very much at the next ring. What fails is due again.
     async fn restate(&self) {
         let node = self.node();
         let mut refused = Vec::new();
-        loop {
+        for batch in 0.. {
             let statements = self.0.table.lock().statements(BATCH, false, self.0.clock.mono());
             if statements.is_empty() {
                 break;
@@ -168,6 +171,10 @@ impl Redis {
                     statements.iter().for_each(|statement| table.unstated(statement));
                     break;
                 }
+            }
+            if batch == BATCHES {
+                self.0.dirty.notify_one();
+                break;
             }
         }
         self.refuse(&refused);

@@ -63,7 +63,13 @@ impl Redis {
             call.key(self.key(&["cap", slot.cap, &slot.key.to_hex()]));
             call.arg(slot.limit).arg(had).arg(age_ms);
         }
-        let (full, oldest, lost, versions): (usize, String, u8, Vec<u64>) = self.script(Operation::Take, &call).await?;
+        let answer = self.script(Operation::Take, &call).await;
+        // What was put to nobody is in no doubt: to remember it would cost memory for each key that somebody makes up.
+        if let Err(why @ (Unavailable::Open | Unavailable::Busy)) = answer {
+            asking.refused();
+            return Err(why);
+        }
+        let (full, oldest, lost, versions): (usize, String, u8, Vec<u64>) = answer?;
         if lost == 1 {
             self.forget();
         }

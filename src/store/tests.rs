@@ -331,3 +331,16 @@ fn a_whole_count_is_taken_only_at_the_version_that_it_knows() {
         .unwrap();
     assert_eq!(answer, (0, 0));
 }
+
+/// While nobody is asked, whoever makes up keys must not have each of them remembered until the server is back.
+#[tokio::test]
+async fn a_take_that_was_put_to_nobody_leaves_nothing_behind() {
+    let redis = Told::new().redis;
+    let cap: Arc<str> = "c".into();
+    for who in 0..100_u32 {
+        let slot = RemoteSlot { cap: &cap, key: Key::shared(&who.to_be_bytes()), limit: 1 };
+        assert!(redis.take(&[slot]).await.is_err());
+    }
+    assert!(redis.0.table.lock().statements(usize::MAX, true, 0).is_empty());
+    assert_eq!(redis.slots_held(), 0);
+}

@@ -375,3 +375,24 @@ async fn a_zone_by_connection_is_counted_here_and_a_warning_says_so() {
     assert_eq!(passed(&mut session, 9).await, 5, "without Redis");
     end(gate, session).await;
 }
+
+/// What is counted here alone is remembered here, as that of a zone of this gateway's own is.
+#[tokio::test]
+async fn to_connect_anew_while_redis_is_away_is_no_way_round_a_limit() {
+    let mut server = Server::start();
+    let backend = Backend::new().await;
+    let mut gate = gate(&server, &backend.url(), "1/day", "local", &dropping(9)).await;
+    server.kill();
+    until("it to be lost", || gate.shared().redis.as_ref().unwrap().state() != State::Closed).await;
+    let mut all = 0;
+    for _ in 0..3 {
+        let mut session = gate.session(&backend).await;
+        for _ in 0..3 {
+            all += passed(&mut session, 20).await;
+        }
+        leave(&mut gate, session).await;
+        gate.rests().await;
+    }
+    assert_eq!(all, 10, "a burst of 9 and the first one, however often it connects");
+    gate.finish().await;
+}

@@ -116,6 +116,10 @@ pub(super) async fn take(
                 if redis.evict(&node, cap.name, cap.key).await.is_err() {
                     redis.fell_back();
                 }
+                // One that was killed still counts and hears nothing: that is no leave to hold more than the cap here.
+                if limit.counts.held(cap.key) > cap.max {
+                    limit.counts.close_oldest(cap.key, limit.scope.deny(), permits.seat());
+                }
             }
             _ => drop(limit.counts.close_oldest(cap.key, limit.scope.deny(), permits.seat())),
         }

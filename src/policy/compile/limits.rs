@@ -208,9 +208,9 @@ pub(super) fn zones(
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
         let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
         let slots = caps::of_zone(config, name, found);
-        let leases = match (zone.store, zone.rate, &config.redis) {
-            (Store::Redis, Some(rate), Some(redis)) if !key.is_per_connection() => {
-                Some(Arc::new(Leases::new(name, rate, redis.on_error, wishes.clone())))
+        let leases = match (zone.store, &counts, &config.redis) {
+            (Store::Redis, Some(counts), Some(redis)) if !key.is_per_connection() => {
+                Some(Arc::new(Leases::new(counts.clone(), redis.on_error, wishes.clone())))
             }
             _ => None,
         };

@@ -1,7 +1,8 @@
 //! The leases of one zone: an account for each key that live sessions are charged by.
 //!
 //! There are never more than sessions hold, so there is no bound of the zone's own. The last session to go has what is left
-//! given back, and what is owed told: to connect anew is no way round a limit, nor does it cost a chunk.
+//! given back, and what is owed told: to connect anew is no way round a limit, nor does it cost a chunk. While Redis does not
+//! answer, what is owed stays in the zone of this gateway, which is bounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +12,16 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::wishes::Wishes;
 use super::{Lease, Question, Terms, Told};
-use crate::config::value::Rate;
+use crate::policy::bucket::Bucket;
 use crate::policy::key::Key;
 use crate::policy::remote::OnError;
+use crate::policy::zone::Zone;
 
 /// The accounts of a zone that several gateways share.
 #[derive(Debug)]
 pub struct Leases {
-    zone: Box<str>,
-    rate: Rate,
+    /// Of this gateway alone: for what there is to remember while Redis does not answer.
+    zone: Arc<Zone>,
     on_error: OnError,
     /// The least that any rule lets through at once, in units of excess.
     burst: AtomicU64,
@@ -59,14 +61,14 @@ pub struct LeaseHold(Arc<Leased>);
 impl Leases {
     /// None held so far.
     #[must_use]
-    pub fn new(zone: &str, rate: Rate, on_error: OnError, wishes: Arc<Wishes>) -> Self {
-        Self { zone: zone.into(), rate, on_error, burst: AtomicU64::new(u64::MAX), held: Mutex::default(), wishes }
+    pub fn new(zone: Arc<Zone>, on_error: OnError, wishes: Arc<Wishes>) -> Self {
+        Self { zone, on_error, burst: AtomicU64::new(u64::MAX), held: Mutex::default(), wishes }
     }
 
     /// The zone's name.
     #[must_use]
     pub fn zone(&self) -> &str {
-        &self.zone
+        self.zone.name()
     }
 
     /// Says that a rule lets so much excess through at once: no more is fetched ahead.
@@ -100,8 +102,16 @@ impl Leases {
     }
 
     fn open(self: &Arc<Self>, key: Key) -> Arc<Leased> {
-        let terms = Terms::new(self.rate, self.burst.load(Ordering::Relaxed), self.on_error);
-        Arc::new(Leased { lease: Mutex::default(), terms, key, home: self.clone() })
+        let terms = Terms::new(self.zone.rate(), self.burst.load(Ordering::Relaxed), self.on_error);
+        let books = Books { lease: Lease::owing(self.zone.owed(key)), closed: false };
+        Arc::new(Leased { lease: Mutex::new(books), terms, key, home: self.clone() })
+    }
+
+    /// What was counted here alone stays here: there is nobody else to tell. A zone that is full forgets it.
+    fn leave(&self, key: Key, left: Option<Bucket>) {
+        if let Some(left) = left {
+            self.zone.owe(key, left);
+        }
     }
 
     fn release(&self, account: &Arc<Leased>) {
@@ -115,10 +125,13 @@ impl Leases {
         drop(held);
         let mut books = account.lock();
         books.closed = true;
+        let left = books.lease.left();
         // With a question under way, its answer is what is given back. With no room for a wish, what is left lapses.
         if !books.lease.is_asked() {
             let _ = self.wishes.push(account.clone());
         }
+        drop(books);
+        self.leave(account.key, left);
     }
 }
 
@@ -152,7 +165,7 @@ impl Leased {
     /// The zone's name.
     #[must_use]
     pub fn zone(&self) -> &str {
-        &self.home.zone
+        self.home.zone()
     }
 
     /// Wishes for more, where it is time to.
@@ -178,8 +191,12 @@ impl Leased {
             Some(told) => books.lease.answered(&self.terms, told, now_ms),
             None => books.lease.unanswered(now_ms),
         }
+        let closed = books.closed;
+        let left = books.lease.left().filter(|_| closed);
+        drop(books);
+        self.home.leave(self.key, left);
         // What could not be told to Redis is told no more by an account that has no session.
-        books.closed && told.is_some()
+        closed && told.is_some()
     }
 }
 

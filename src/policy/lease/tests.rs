@@ -348,3 +348,25 @@ fn what_is_left_is_given_back_and_what_is_owed_is_told() {
     assert_eq!(lease.hit(&world.terms, &limit, Rate::ONE, 0), Ruling::Pass);
     assert_eq!(lease.last_question(), Some(Question { want: 0, debt: Rate::ONE, back: 0 }));
 }
+
+/// A frame may say that it is 2^63 bytes long, and whoever is in Redis' place may say anything.
+#[test]
+fn no_cost_and_no_answer_is_too_large_to_be_counted() {
+    let rate: Rate = "10r/s".parse().unwrap();
+    let terms = Terms::new(rate, 20 * Rate::ONE, OnError::Local);
+    let limit = Limit { rate, burst: u64::MAX, delay: 0 };
+    let mut lease = Lease::default();
+    for cost in [u64::MAX, Rate::ONE, u64::MAX, Rate::ONE] {
+        let _ = lease.hit(&terms, &limit, cost, 0);
+        if lease.asks(&terms, 0) {
+            let _ = lease.question(&terms);
+        }
+    }
+    for _ in 0..3 {
+        lease.answered(&terms, Told { units: u64::MAX, retry_ms: u64::MAX, excess: u64::MAX }, 0);
+        let _ = lease.asks(&terms, u64::MAX);
+    }
+    let mut lease = Lease::default();
+    lease.answered(&terms, Told { units: u64::MAX, retry_ms: 0, excess: 0 }, 0);
+    assert_eq!(lease.last_question().unwrap().back, terms.most(), "more than was asked for is not taken");
+}

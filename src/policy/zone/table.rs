@@ -130,6 +130,23 @@ impl Shard {
         }
     }
 
+    /// What a key owes.
+    pub(super) fn owed(&self, key: Key) -> Option<Bucket> {
+        match self.held.get(&key) {
+            Some(held) => *held.account.lock(),
+            None => self.buckets.get(&key).copied(),
+        }
+    }
+
+    /// A key owes so much at least. The caller has seen to the room.
+    pub(super) fn owe(&mut self, key: Key, owed: Bucket, rate: Rate) {
+        let most = self.owed(key).map_or(owed, |here| here.or_more(owed, rate));
+        match self.held.get(&key) {
+            Some(held) => *held.account.lock() = Some(most),
+            None => drop(self.buckets.insert(key, most)),
+        }
+    }
+
     /// What a key owes becomes this, if it owes anything. In its place: nothing is charged just now.
     pub(super) fn correct(&mut self, key: Key, correct: impl FnOnce(Bucket) -> Option<Bucket>) {
         if let Some(held) = self.held.get(&key) {

@@ -295,6 +295,25 @@ fn threads_that_name_zones_in_opposite_order_neither_deadlock_nor_charge_by_halv
     }
 }
 
+#[test]
+fn what_was_counted_elsewhere_is_owed_here_and_never_less_than_before() {
+    let zone = zone("1r/s", 1);
+    zone.owe(client(1), Bucket::owing(3 * Rate::ONE, 0));
+    assert_eq!(count_let_in(&zone, client(1), 5, 0), 2);
+    zone.owe(client(1), Bucket::owing(Rate::ONE, 1000));
+    assert_eq!(
+        zone.owed(client(1)),
+        Some(Bucket::owing(5 * Rate::ONE, 0)),
+        "4 are left of it, and that is more than 1"
+    );
+    let held = zone.hold(client(1), 1000).unwrap();
+    zone.owe(client(1), Bucket::owing(9 * Rate::ONE, 1000));
+    assert_eq!(*held.account().lock(), zone.owed(client(1)));
+    assert_eq!(zone.owed(client(1)), Some(Bucket::owing(9 * Rate::ONE, 1000)));
+    zone.owe(client(2), Bucket::owing(Rate::ONE, 1000));
+    assert_eq!((zone.owed(client(2)), zone.len(), zone.full_count()), (None, 1, 1), "there is no room for another");
+}
+
 /// `admit` again, over maps that have room for everyone.
 fn model(
     maps: &mut [HashMap<u32, Bucket>; 2],

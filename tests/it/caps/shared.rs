@@ -156,3 +156,20 @@ async fn without_an_answer_the_oldest_here_is_closed() {
     leave(&mut gate, vec![second, third]).await;
     gate.finish().await;
 }
+
+/// For some seconds it still counts, and may have the oldest session; but it hears nothing.
+#[tokio::test]
+async fn a_gateway_that_was_killed_lets_nobody_take_more_places_here_than_there_are() {
+    let (server, backend) = (Server::start(), Backend::new().await);
+    let mut gate = sharing(&server, &backend, "", CLOSING).await;
+    let first = gate.session_of(&backend, &alice(&gate)).await;
+    let keys: Vec<String> = server.ask(&["KEYS", "{wsgate}:cap:*"]);
+    server.ask::<i64>(&["HSET", &keys[0], "killed", "2 1 1"]);
+    server.ask::<i64>(&["ZADD", "{wsgate}:nodes", "9000000000000", "killed"]);
+    let second = gate.session_of(&backend, &alice(&gate)).await;
+    let third = gate.session_of(&backend, &alice(&gate)).await;
+    closed(&mut gate, first, "subject_cap").await;
+    assert_eq!(gate.shared().policy.routes[0].caps.keyed[0].counts.used(), 2);
+    leave(&mut gate, vec![second, third]).await;
+    gate.finish().await;
+}

@@ -1,6 +1,8 @@
 //! Caps that several gateways share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -238,4 +240,35 @@ async fn a_take_whose_caller_went_away_holds_nothing() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(taken.is_some(), "a place is lost");
+}
+
+/// Or it would count as gone in the midst of a storm, and others would give its places away.
+#[tokio::test]
+async fn a_gateway_whose_sessions_come_and_go_without_a_pause_shows_that_it_lives() {
+    let server = Server::start();
+    let node = Node::start(lazy(&server)).await;
+    let (redis, ended) = (node.redis.clone(), Arc::new(AtomicBool::new(false)));
+    let storm = thread::spawn({
+        let ended = ended.clone();
+        move || {
+            let (cap, mut held) = (Cap::new("storm"), Vec::new());
+            // One half comes before the other goes, so that there is always something to be told.
+            for half in [0, 1000].into_iter().cycle().take_while(|_| !ended.load(Ordering::Relaxed)) {
+                let hold = |who: i32| redis.hold(&[cap.of(&who.to_string(), 1)]);
+                held = (half..half + 1000).map(hold).collect::<Vec<Held>>();
+            }
+            drop(held);
+        }
+    });
+    let lives_until = || server.ask::<Vec<String>>(&["ZRANGE", "{test}:nodes", "0", "0", "WITHSCORES"]);
+    let (mut before, mut signs) = (lives_until(), 0);
+    until("ten signs of life, of which one is due each 100 ms", || {
+        let now = lives_until();
+        signs += u32::from(std::mem::replace(&mut before, now.clone()) != now);
+        signs == 10
+    })
+    .await;
+    ended.store(true, Ordering::Relaxed);
+    storm.join().unwrap();
+    until("all to be given back", || node.redis.slots_held() == 0).await;
 }

@@ -195,3 +195,18 @@ async fn everything_but_the_cap(node: &Node) {
     assert_eq!(node.redis.publish("news", b"hello").await, Ok(1));
     node.hears("channel: \"news\"").await;
 }
+
+/// As one on a machine that is gone: to have others is what Sentinels are for.
+#[tokio::test]
+async fn a_sentinel_that_says_nothing_leaves_time_for_the_next_one() {
+    let master = Server::start();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("sentinel.conf");
+    std::fs::write(&file, format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", master.port())).unwrap();
+    let sentinel = Server::with(folder, &[file.to_str().unwrap(), "--sentinel"]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut asked = settings(vec![tcp(port, false), tcp(port, false), tcp(sentinel.port(), false)]);
+    asked.remote.sentinel = Some("mymaster".to_owned());
+    everything_but_the_cap(&Node::start(asked).await).await;
+}
