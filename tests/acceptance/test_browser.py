@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from parts.child import wait_until
 from parts.gateway import Gateway
+from parts.pages import Held
 from parts.tokens import SECRET, by_pyjwt, claims
 
 
@@ -40,6 +42,15 @@ token_from = ["subprotocol"]
 origins = ["http://127.0.0.1:{site}"]
 connections = {{ per_ip = 1 }}
 deny = "close"
+
+[[route]]
+name = "device"
+path = "/device"
+upstream = "{chat.url}/"
+jwt = "main"
+token_from = ["subprotocol"]
+origins = ["http://127.0.0.1:{site}"]
+connections = {{ per_subject = 1, on_full = "close_oldest" }}
 """
     with Gateway(tmp_path_factory.mktemp("browser"), config, env={"JWT_SECRET": SECRET}) as gateway:
         yield gateway
@@ -165,3 +176,23 @@ def test_a_page_beyond_a_cap_reads_4029(gateway, page, keys, site):
     assert gateway.line(since, reason="ip_cap")["close_code"] == 4029
     page.evaluate("() => first.close()")
     gateway.line(since, event="session_ended", route="told", side="client")
+
+
+def test_the_second_devices_login_closes_the_first_ones_socket_which_reads_why(gateway, browser, token, site):
+    with browser.new_context() as home, browser.new_context() as pocket, browser.new_context() as another:
+        laptop, phone, stranger = (Held(device.new_page(), site) for device in (home, pocket, another))
+
+        def login(device, name, subject):
+            device.visit()
+            said = device.call("connect", gateway.url(f"/device/rooms/{name}", scheme="wss"), token(subject=subject))
+            assert said == {"message": {"joined": subject}}
+
+        login(laptop, "laptop", "alice")
+        login(stranger, "stranger", "bob")
+        with gateway.ends_one("subject_cap", "gateway", "device") as line:
+            login(phone, "phone", "alice")
+            assert laptop.call("step") == {"code": 4029, "reason": "subject_cap", "clean": True}
+        assert (line["subject"], line["close_code"]) == ("alice", 4029)
+        for device, subject in ((phone, "alice"), (stranger, "bob")):
+            assert device.call("say", "still here") == {"message": {"from": subject, "text": "still here"}}
+    wait_until("their sessions are over", lambda: gateway.count("wsgate_sessions_active", route="device") == 0)

@@ -108,10 +108,13 @@ def nginx(tmp_path_factory, backend):
     zones = [zone.in_nginx() for zone in ZONES] + [
         "limit_conn_zone $binary_remote_addr zone=addresses:1m;",
         "limit_conn_zone $server_name zone=all:1m;",
+        "limit_conn_zone $http_x_key zone=holders:1m;",
     ]
     locations = {f"/{route.name}": route.in_nginx() for route in ROUTES} | {
         "/per_ip": "limit_conn addresses 2; limit_conn_status 429;",
         "/total": "limit_conn all 2;",
+        "/per_zone": "limit_conn holders 2; limit_conn_status 429;",
+        "/roomier": "limit_conn holders 3; limit_conn_status 429;",
     }
     with Nginx(tmp_path_factory.mktemp("nginx"), backend.url, zones, locations) as nginx:
         yield nginx
@@ -122,9 +125,12 @@ def gateway(tmp_path_factory, backend):
     parts = ['[[listen]]\naddress = "127.0.0.1:0"\nhandshake_timeout = "30s"\n']
     parts += [zone.in_wsgate() for zone in ZONES]
     parts += [route.in_wsgate(backend.url) for route in ROUTES]
-    for cap in ("per_ip", "total"):
-        where = f'name = "{cap}"\npath = "/{cap}"\nupstream = "{backend.url}/"'
-        parts.append(f"[[route]]\n{where}\nconnections = {{ {cap} = 2 }}\n")
+    parts.append('[zone.holders]\nkey = "header:X-Key"\n')
+    caps = {"per_ip": "per_ip = 2", "total": "total = 2"}
+    caps |= {name: f'per_zone = [{{ zone = "holders", max = {most} }}]' for name, most in (("per_zone", 2), ("roomier", 3))}
+    for name, cap in caps.items():
+        where = f'name = "{name}"\npath = "/{name}"\nupstream = "{backend.url}/"'
+        parts.append(f"[[route]]\n{where}\nconnections = {{ {cap} }}\n")
     with Gateway(tmp_path_factory.mktemp("gateway"), "\n".join(parts)) as gateway:
         yield gateway
 
@@ -182,10 +188,16 @@ def test_a_dry_run_counts_what_nginx_would_have_done_and_does_nothing(ports, gat
     assert counted == [said.count("REJECTED_DRY_RUN"), said.count("DELAYED_DRY_RUN")] == [4, 2]
 
 
-@pytest.mark.parametrize(("path", "status"), [("/per_ip", 429), ("/total", 503)])
-def test_as_many_sessions_are_held_as_nginx_lets_be_held(nginx, gateway, path, status):
+ADDRESSES = [{"source_address": (f"127.3.0.{nth}", 0)} for nth in (1, 2)]
+NAMES = [{"headers": {"X-Key": name}} for name in ("someone", "other")]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "clients"), [("/per_ip", 429, ADDRESSES), ("/total", 503, ADDRESSES), ("/per_zone", 429, NAMES)]
+)
+def test_as_many_sessions_are_held_as_nginx_lets_be_held(nginx, gateway, path, status, clients):
+    someone, other = clients
     for url in (nginx.url(path), gateway.url(path)):
-        someone, other = {"source_address": ("127.3.0.1", 0)}, {"source_address": ("127.3.0.2", 0)}
 
         def again(url=url):
             with contextlib.suppress(websockets.exceptions.InvalidStatus):
@@ -194,11 +206,29 @@ def test_as_many_sessions_are_held_as_nginx_lets_be_held(nginx, gateway, path, s
         with contextlib.ExitStack() as held:
             one, _ = again(), again()
             assert refusal(url, **someone).status_code == status
-            if path == "/per_ip":
-                held.enter_context(open_chat(url, **other))
-            else:
+            if path == "/total":
                 assert refusal(url, **other).status_code == status
+            else:
+                held.enter_context(open_chat(url, **other))
             one.close()
             # It is given back when the tunnel is seen to end, and to one only.
             wait_until("a place is given back", again)
             assert refusal(url, **someone).status_code == status
+
+
+def test_two_routes_of_one_zone_count_together_and_each_refuses_at_its_own_number_as_in_nginx(nginx, gateway):
+    someone = {"headers": {"X-Key": "two routes"}}
+    for url in (nginx.url, gateway.url):
+        with open_chat(url("/per_zone"), **someone), open_chat(url("/roomier"), **someone):
+            assert refusal(url("/per_zone"), **someone).status_code == 429
+            with open_chat(url("/roomier"), **someone):
+                assert refusal(url("/roomier"), **someone).status_code == 429
+
+
+def test_who_leaves_the_header_out_is_one_client_here_and_not_counted_by_nginx(nginx, gateway):
+    with contextlib.ExitStack() as held:
+        for url in (nginx.url, gateway.url):
+            for address in ADDRESSES:
+                held.enter_context(open_chat(url("/per_zone"), **address))
+        assert refusal(gateway.url("/per_zone")).status_code == 429
+        held.enter_context(open_chat(nginx.url("/per_zone")))

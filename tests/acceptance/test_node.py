@@ -7,7 +7,7 @@ import pytest
 from parts.child import Child, PATIENCE
 from parts.client import open_chat
 from parts.gateway import Gateway
-from parts.upstreams import HERE, NodeEcho
+from parts.upstreams import NODE, NodeEcho
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ address = "127.0.0.1:0"
 
 def run_client(*arguments, env=None):
     """What client.js told."""
-    with Child("node", "client.js", *arguments, cwd=HERE / "node", env=env) as client:
+    with Child("node", "client.js", *arguments, cwd=NODE, env=env) as client:
         assert client.wait(PATIENCE) == 0, client.err.tail()
         return client.out.first(json.loads)
 

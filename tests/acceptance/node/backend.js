@@ -1,6 +1,7 @@
 // An echo server of `ws`. Says its port on standard output, then one line of JSON for each connection that ended.
 //
-// Text messages may be commands: "close CODE REASON" closes, "ping TEXT" pings the client and tells of its pong.
+// Text messages may be commands: "close CODE REASON" closes, "ping TEXT" pings the client and tells of its pong, "deaf" reads
+// nothing any more, "pour" sends for ever what the client takes.
 'use strict';
 
 const { WebSocketServer } = require('ws');
@@ -13,6 +14,9 @@ const server = new WebSocketServer({
   perMessageDeflate: deflate ? { threshold: 0 } : false,
 });
 
+const drop = Buffer.alloc(100_000, 'x');
+const pour = (socket) => socket.send(drop, (error) => error || pour(socket));
+
 server.on('connection', (socket) => {
   const pings = [];
   socket.on('ping', (data) => pings.push(data.toString()));
@@ -21,6 +25,8 @@ server.on('connection', (socket) => {
     const [command, argument, rest] = isBinary ? [] : data.toString().split(' ', 3);
     if (command === 'close') socket.close(Number(argument), rest);
     else if (command === 'ping') socket.ping(argument);
+    else if (command === 'deaf') socket.pause();
+    else if (command === 'pour') pour(socket);
     else socket.send(data, { binary: isBinary });
   });
   socket.on('close', (code, reason) => {

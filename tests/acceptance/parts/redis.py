@@ -56,3 +56,22 @@ class Redis:
         # One that stands still would not hear that it is to end.
         self.resume()
         self._child.stop()
+
+
+class Sentinel(Child):
+    """Watches a master under the name of `master`, and half a second after it is gone puts its replica in its place."""
+
+    def __init__(self, folder, watched):
+        port = free_port()
+        self.url = f"redis://127.0.0.1:{port}"
+        file = folder / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor master 127.0.0.1 {watched.port} 1\nsentinel down-after-milliseconds master 500\n"
+        )
+        super().__init__(program("redis-sentinel"), file)
+        self.out.first(lambda line: "+slave" in line)
+
+    def has_switched(self):
+        """Waits for it."""
+        return self.out.first(lambda line: "+switch-master" in line)

@@ -10,6 +10,7 @@ import threading
 from .child import PATIENCE, Child
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
+NODE = HERE / "node"
 
 
 class Chat(Child):
@@ -26,7 +27,7 @@ class NodeEcho(Child):
     """Node's `ws` as an echo server, with permessage-deflate or without."""
 
     def __init__(self, deflate):
-        super().__init__("node", "backend.js", "deflate" if deflate else "plain", cwd=HERE / "node")
+        super().__init__("node", "backend.js", "deflate" if deflate else "plain", cwd=NODE)
         self.port = self.out.first(json.loads)["port"]
         self.url = f"http://127.0.0.1:{self.port}"
 
