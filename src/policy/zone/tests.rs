@@ -308,7 +308,8 @@ fn what_was_counted_elsewhere_is_owed_here_and_never_less_than_before() {
     );
     let held = zone.hold(client(1), 1000).unwrap();
     zone.owe(client(1), Bucket::owing(9 * Rate::ONE, 1000));
-    assert_eq!(*held.account().lock(), zone.owed(client(1)));
+    let within = *held.account().lock();
+    assert_eq!(within, zone.owed(client(1)));
     assert_eq!(zone.owed(client(1)), Some(Bucket::owing(9 * Rate::ONE, 1000)));
     zone.owe(client(2), Bucket::owing(Rate::ONE, 1000));
     assert_eq!((zone.owed(client(2)), zone.len(), zone.full_count()), (None, 1, 1), "there is no room for another");
