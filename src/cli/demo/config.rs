@@ -46,6 +46,8 @@ leeway = "1s"
 }
 
 fn route(at: &Addresses, path: &str, on_excess: &str, deny: &str) -> String {
+    // Where all that is beyond the rate waits, a burst says nothing.
+    let burst = if on_excess == "delay" { "" } else { "burst = 10, " };
     format!(
         r#"
 [[route]]
@@ -58,7 +60,7 @@ origins = ["http://{page}"]
 allow_missing_origin = true                 # clients that are no browsers send none
 deny = "{deny}"                               # "http": a script sees 1006; "close": code and reason
 handshakes = {{ rate = "2r/s", burst = 5, nodelay = true }}
-messages = {{ rate = "5r/s", burst = 10, on_excess = "{on_excess}" }}
+messages = {{ rate = "5r/s", {burst}on_excess = "{on_excess}" }}
 connections = {{ total = 20, per_ip = 10, per_subject = 3 }}
 max_message_size = "{size}k"
 close_timeout = "1s"

@@ -49,7 +49,7 @@ pub(super) fn of_route(route: &OfRoute<'_>, named: &Named, found: &mut Findings)
     if typed.store == Store::Redis && !named.has_redis {
         found.problems.push(config::Redis::missing(format!("{at}.store")));
     }
-    let shared = |what: &str| (typed.store == Store::Redis).then(|| format!("{}/{what}", route.name).into());
+    let shared = |what: &str| (typed.store == Store::Redis).then(|| format!("route/{}/{what}", route.name).into());
     let total = typed.total.map(|total| TotalLimit {
         id: found.limit(info(route, "", OnFull::Refuse, typed.dry_run)),
         cap: match full(OnFull::Refuse, typed.dry_run, typed.store, Scope::Ip, named) {
