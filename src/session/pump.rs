@@ -1,8 +1,10 @@
 //! One direction of a session: reads, asks the judge, writes on at once, and keeps only what the receiver did not take.
 //!
 //! While nothing flows there is no buffer. While the receiver does not take, nothing is read: that is the whole of
-//! backpressure. A pump never decides that a session ends; it says what happened.
+//! backpressure. While a frame waits for its turn, no more is read than may be kept, to learn whether the sender leaves.
+//! A pump never decides that a session ends; it says what happened.
 
+pub mod ahead;
 mod backlog;
 mod wake;
 
@@ -13,12 +15,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::buffered::Buffered;
-use super::frame::Violation;
 use super::judge::{Judge, Mode, Then};
 use super::own::Own;
-use crate::deny::Deny;
 use crate::policy::limit::Exceeded;
 use crate::stream::Stream;
+use ahead::{Ahead, Leaves};
 use backlog::Backlog;
 
 pub use wake::{Event, Wake};
@@ -28,12 +29,6 @@ pub const READ: usize = 64 * 1024;
 
 /// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
 const TURN: usize = 16;
-
-/// A message that has to wait for its rate, and no memory left for it to wait in.
-const NO_ROOM_TO_WAIT: Violation = Violation {
-    deny: Deny::MessageRate,
-    why: "more messages than the rate allows, and no memory left to keep them in",
-};
 
 /// What there is still to come from the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +47,8 @@ pub struct Pump {
     backlog: Backlog,
     /// Whether what waits for the judge can be judged without more bytes.
     look_again: bool,
+    /// What stands behind a frame that has waited for its turn; none where no frame has, since the last read to be judged.
+    ahead: Option<Box<Ahead>>,
     own: Own,
     sender: Sender,
     heard: u64,
@@ -66,6 +63,7 @@ impl Pump {
             judge,
             backlog: Backlog::new(first, total),
             look_again: !first.is_empty(),
+            ahead: None,
             own: Own::default(),
             sender: Sender::Speaks,
             heard: now,
@@ -107,6 +105,14 @@ impl Pump {
     #[must_use]
     pub fn awaits_close(&self) -> bool {
         self.sender == Sender::Speaks
+    }
+
+    /// Whether, and since when, the sender's Close or the end of its stream is known to stand behind what waits for its turn.
+    #[must_use]
+    pub fn leaves(&self) -> Option<Leaves> {
+        // Once the receiver is told of an end nothing waits any more.
+        let waits = self.sender == Sender::Speaks && self.own.goes_on();
+        self.ahead.as_ref().filter(|_| waits).and_then(|ahead| ahead.leaves())
     }
 
     /// Whether the sender went away in the middle of a frame, after which no Close can stand.
@@ -174,7 +180,7 @@ impl Pump {
     }
 
     /// Nothing more comes from the sender; the receiver may yet be told.
-    fn finish_sender(&mut self) {
+    pub fn finish_sender(&mut self) {
         self.sender = Sender::Done;
         self.backlog.drop_unjudged();
         self.look_again = false;
@@ -217,8 +223,14 @@ impl Pump {
             if self.put_in_own_frames() {
                 continue;
             }
-            if self.sender == Sender::Done || self.waits(wake.now) {
+            if self.sender == Sender::Done {
                 return self.rest(cx, to);
+            }
+            if self.waits(wake.now) {
+                match self.look_ahead(cx, from, wake) {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => return self.rest(cx, to),
+                }
             }
             let filled = match self.poll_input(cx, from, wake) {
                 Poll::Ready(Some(filled)) => filled,
@@ -255,6 +267,29 @@ impl Pump {
         }
     }
 
+    /// While a frame waits for its turn: reads what is behind it, as much as may be kept, to learn whether the sender leaves.
+    /// Ready: there may be more.
+    fn look_ahead(&mut self, cx: &mut Context<'_>, from: &mut Stream, wake: &mut Wake<'_>) -> Poll<()> {
+        let (judge, kept) = (&self.judge, &mut self.backlog.kept);
+        let ahead = self.ahead.get_or_insert_with(|| Box::new(Ahead::new(judge.frames().clone(), kept, wake.now)));
+        let room = wake.read.min(wake.scratch.len()).saturating_sub(kept.len());
+        // What can't be kept stays in the socket: that is backpressure.
+        if ahead.leaves().is_some() || room == 0 || !kept.book(room) {
+            return Poll::Pending;
+        }
+        let mut buf = ReadBuf::new(&mut wake.scratch[..room]);
+        let polled = Pin::new(from).poll_read(cx, &mut buf);
+        let read = buf.filled();
+        kept.push_booked(read, room);
+        let more = ready!(polled).is_ok() && !read.is_empty();
+        if !more {
+            ahead.lost(wake.now);
+            return Poll::Pending;
+        }
+        ahead.look(kept, read.len(), wake.now);
+        Poll::Ready(())
+    }
+
     /// Puts what is to be judged at the front of the scratch buffer: how much, or none at the end of the stream.
     fn poll_input(&mut self, cx: &mut Context<'_>, from: &mut Stream, wake: &mut Wake<'_>) -> Poll<Option<usize>> {
         let held = self.backlog.kept.len();
@@ -267,6 +302,7 @@ impl Pump {
                 return Poll::Ready(None);
             }
             filled += buf.filled().len();
+            self.ahead = None;
         }
         // Also of bytes that waited here for their turn: while they did, their sender was not idle.
         self.heard = wake.now;
@@ -309,7 +345,7 @@ impl Pump {
                     if then == Then::Wait && !self.backlog.has_room(rest.len()) {
                         self.look_again = false;
                         self.sender = Sender::Ignored;
-                        return Some(Event::Violation(NO_ROOM_TO_WAIT));
+                        return Some(Event::Violation(self.judge.no_room_to_wait()));
                     }
                     self.backlog.kept.push(rest);
                     return lost;
