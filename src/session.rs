@@ -11,6 +11,7 @@ pub mod judge;
 pub mod live;
 pub mod own;
 pub mod pump;
+mod times;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -29,6 +30,7 @@ use crate::policy::route::Route;
 use crate::stream::Stream;
 use exit::{End, Exit};
 use judge::Judge;
+use pump::ahead::{Farewell, Leaves};
 use pump::{Event, Pump, Wake};
 
 /// The thread's buffer: what one read takes, behind as much that came with a handshake (`max_header_size` is at most 64k).
@@ -244,11 +246,6 @@ impl Session {
         ping_is_due
     }
 
-    /// Until when a frame waits for its rate, whichever way it flows.
-    fn turn(&self) -> Option<u64> {
-        [self.up.waits_until(), self.down.waits_until()].into_iter().flatten().max()
-    }
-
     /// Ends it for a receiver that takes nothing. To be asked once there was an attempt to write: a worker that comes late
     /// finds room that was there long ago. Says whether there is something to send.
     fn check_receivers(&mut self, now: u64) -> bool {
@@ -260,25 +257,32 @@ impl Session {
         over
     }
 
-    /// When a receiver that goes on taking nothing has waited for too long, and which.
-    fn slow_at(&self) -> (u64, Side) {
-        let at = |pump: &Pump| pump.waits_since().map_or(u64::MAX, |since| since + self.route.terms.send_timeout);
-        let (up, down) = (at(&self.up), at(&self.down));
-        if up < down { (up, Side::Upstream) } else { (down, Side::Client) }
-    }
-
-    fn idle_at(&self) -> u64 {
-        let last = self.up.heard().max(self.down.heard()).max(self.turn().unwrap_or(0));
-        last.saturating_add(self.route.terms.idle_timeout)
-    }
-
-    /// The client's silence counts only while it is listened to.
-    fn ping_at(&self, now: u64) -> u64 {
-        match self.route.terms.ping_interval {
-            Some(interval) if self.up.is_reading() => self.up.heard().saturating_add(interval),
-            Some(interval) => self.up.waits_until().unwrap_or(0).max(now).saturating_add(interval),
-            None => u64::MAX,
+    /// Ends it for who has left behind frames that wait for their turn, and that did not get it in `close_timeout`: they are
+    /// dropped. To be asked once what had its turn has passed. Says whether there is something to send.
+    fn check_leavers(&mut self, now: u64) -> bool {
+        let mut left = false;
+        for direction in Direction::ALL {
+            if now < self.leave_at(direction) {
+                continue;
+            }
+            let (pump, sender) = match direction {
+                Direction::ToUpstream => (&mut self.up, Side::Client),
+                Direction::ToClient => (&mut self.down, Side::Upstream),
+            };
+            let Some(Leaves { how, .. }) = pump.leaves() else { continue };
+            left = true;
+            match how {
+                Farewell::Close(code) => {
+                    self.note_end(End { side: sender, reason: None, code }, now);
+                    self.say_farewells();
+                }
+                Farewell::Lost => {
+                    pump.finish_sender();
+                    self.on_lost(sender, now);
+                }
+            }
         }
+        left
     }
 
     fn pong_is_overdue(&mut self, now: u64) -> bool {
@@ -300,22 +304,6 @@ impl Session {
         self.down.ping_receiver(payload);
         self.up.expect_pong(payload);
         self.pinged = Some(now);
-    }
-
-    /// The next moment at which something has to happen by itself.
-    fn due(&self, now: u64) -> u64 {
-        // A turn that has come and was not taken waits for the receiver, not for the clock.
-        let turns = [self.up.waits_until(), self.down.waits_until()];
-        let turn = turns.into_iter().flatten().filter(|&until| until > now).min().unwrap_or(u64::MAX);
-        if let Some(deadline) = self.deadline {
-            return deadline.min(turn);
-        }
-        let ping = match self.pinged {
-            Some(at) => at.saturating_add(self.route.terms.ping_timeout),
-            None => self.ping_at(now),
-        };
-        let expiry = self.route.terms.expiry.next(&self.told, self.exit.ends());
-        self.idle_at().min(self.slow_at().0).min(expiry).min(ping).min(turn)
     }
 
     /// Sees to it that the task is woken no later than [`Session::due`]. A timer that rings early is set again then: so
@@ -364,7 +352,7 @@ impl Future for Session {
         }
         this.check_orders(now);
         this.pump(cx, now);
-        if this.check_receivers(now) || this.check_silence(now) {
+        if this.check_leavers(now) || this.check_receivers(now) || this.check_silence(now) {
             this.pump(cx, now);
         }
         // Who has said and heard its Close is let go, whatever the other side still does. So is a peer whose framing is broken,

@@ -267,6 +267,28 @@ fn check_warns_of_limits_that_do_not_do_what_they_seem_to() {
 }
 
 #[test]
+fn check_warns_of_a_zone_that_counts_bytes_and_messages_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = [
+        ("messages = { zone = \"both\" }", true),
+        ("control = { zone = \"both\" }", true),
+        ("handshakes = { zone = \"both\" }", true),
+        ("connections = { per_zone = [{ zone = \"both\", max = 5 }] }", false),
+    ];
+    for (limit, warned) in limits {
+        let text = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[zone.both]\nrate = \"64k/s\"\n\
+             [[route]]\npath = \"/a\"\nupstream = \"http://127.0.0.1:9\"\norigins = \"any\"\n\
+             bytes = {{ zone = \"both\" }}\n\
+             [[route]]\npath = \"/b\"\nupstream = \"http://127.0.0.1:9\"\norigins = \"any\"\n{limit}\n"
+        );
+        let (code, _, error) = run(&["check", "--config", &config(folder.path(), &text)]);
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(error.contains("zone.both: it counts bytes in one place"), warned, "{limit}: {error}");
+    }
+}
+
+#[test]
 fn check_points_at_the_place_of_a_mistake_and_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstraem = \"http://127.0.0.1:9\"\n";

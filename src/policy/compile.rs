@@ -123,6 +123,7 @@ impl Policy {
         let remote = config.redis.as_ref().and_then(|typed| redis::compile(typed, &mut found));
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
+        sections::warn_of_mixed(config, &mut found);
         if !found.problems.is_empty() {
             return Err(found.problems);
         }

@@ -67,6 +67,8 @@ pub struct Meter {
     purses: Box<[Purse]>,
     /// Whether a rule has something to tell.
     exceeded: bool,
+    /// Whose limit it was that had a frame wait the last time.
+    held_for: Deny,
 }
 
 /// One account.
@@ -128,6 +130,8 @@ struct Outcome {
     wait_ms: u64,
     /// Milliseconds until it can be told, 0 if it is.
     again_ms: u64,
+    /// Which limit that is, or the one with the longest wait.
+    held_for: Option<Deny>,
     /// Whether any rule has said something.
     noted: bool,
 }
@@ -140,6 +144,9 @@ impl Meter {
         if outcome.noted {
             self.note(&outcome);
         }
+        if let Some(deny) = outcome.held_for {
+            self.held_for = deny;
+        }
         match outcome.refused {
             None if outcome.again_ms > 0 => Answer::Again(outcome.again_ms),
             None if outcome.wait_ms == 0 => Answer::Pass,
@@ -147,6 +154,12 @@ impl Meter {
             Some((_, OnExcess::Drop, _)) => Answer::Drop,
             Some((_, OnExcess::Close | OnExcess::Delay, deny)) => Answer::Close(deny),
         }
+    }
+
+    /// The reason of the limit that had a frame wait the last time; of several, the longest wait's.
+    #[must_use]
+    pub fn held_for(&self) -> Deny {
+        self.held_for
     }
 
     /// Adds up what each rule has said. Of several that refuse only one is counted, and with it those in dry run; who
@@ -289,15 +302,16 @@ impl Counted {
             Ruling::Pass => {}
             Ruling::Wait(wait_ms) => {
                 (self.said, outcome.noted) = (Said::Waits, true);
-                if !dry_run {
-                    outcome.wait_ms = outcome.wait_ms.max(wait_ms);
+                if !dry_run && wait_ms > outcome.wait_ms {
+                    outcome.wait_ms = wait_ms;
+                    outcome.held_for = Some(reason(self.rule.what));
                 }
             }
             Ruling::Reject => self.refuse(charge, reason(self.rule.what), outcome),
             // In dry run it passes uncharged: it must not wait.
             Ruling::Again | Ruling::Away if *dry_run => {}
-            Ruling::Again => outcome.again(AGAIN_MS),
-            Ruling::Away if *on_excess == OnExcess::Delay => outcome.again(AWAY_MS),
+            Ruling::Again => outcome.again(AGAIN_MS, self.rule.what),
+            Ruling::Away if *on_excess == OnExcess::Delay => outcome.again(AWAY_MS, self.rule.what),
             Ruling::Away => self.refuse(charge, Deny::StoreUnavailable, outcome),
         }
     }
@@ -314,8 +328,9 @@ impl Counted {
 }
 
 impl Outcome {
-    fn again(&mut self, ms: u64) {
+    fn again(&mut self, ms: u64, what: What) {
         self.again_ms = self.again_ms.max(ms);
+        self.held_for = Some(reason(what));
     }
 }
 

@@ -82,13 +82,30 @@ impl Kept {
     /// sessions together keep so much that these do not fit.
     #[must_use]
     pub fn make_room(&mut self, more: usize) -> bool {
-        if !self.total.take(more as u64) {
-            return false;
+        let fits = self.book(more);
+        if fits {
+            self.reserve_booked(more, more);
         }
-        let counted = self.bytes.capacity() + more;
+        fits
+    }
+
+    /// Counts so many bytes more for a read that may find less, if they fit. [`Kept::push_booked`] is to follow.
+    #[must_use]
+    pub fn book(&self, more: usize) -> bool {
+        self.total.take(more as u64)
+    }
+
+    /// Keeps what that read found, and counts no more than it.
+    pub fn push_booked(&mut self, bytes: &[u8], booked: usize) {
+        self.reserve_booked(bytes.len(), booked);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes memory for so many bytes more; `booked` are counted already.
+    fn reserve_booked(&mut self, more: usize, booked: usize) {
+        let counted = self.bytes.capacity() + booked;
         self.bytes.reserve_exact(more);
         self.total.change(counted, self.bytes.capacity());
-        true
     }
 
     /// Keeps these too. Without [`Kept::make_room`] before it, only what is small or soon gone.
@@ -190,6 +207,20 @@ mod tests {
         assert_eq!(total.bytes(), 60 + other.capacity() as u64);
         drop(one);
         assert_eq!(total.bytes(), other.capacity() as u64);
+    }
+
+    #[test]
+    fn a_read_is_counted_before_it_is_kept_and_by_what_it_found_after_it() {
+        let total = Buffered::new(100);
+        let mut kept = Kept::new(b"", total.clone());
+        assert!(kept.book(80));
+        assert_eq!(total.bytes(), 80);
+        assert!(!kept.book(21), "no more than the limit");
+        kept.push_booked(b"found", 80);
+        assert_eq!((total.bytes(), &kept[..], kept.capacity()), (5, &b"found"[..], 5));
+        assert!(kept.book(95));
+        kept.push_booked(b"", 95);
+        assert_eq!((total.bytes(), kept.capacity()), (5, 5), "a read that found nothing");
     }
 
     #[test]

@@ -112,6 +112,20 @@ impl Judge {
         self.wait_until
     }
 
+    /// Where it stands in the stream of frames.
+    #[must_use]
+    pub fn frames(&self) -> &Frames {
+        &self.frames
+    }
+
+    /// The end for a frame that has to wait, and no memory left for it to wait in; the reason is the limit's.
+    #[cold]
+    #[must_use]
+    pub fn no_room_to_wait(&self) -> Violation {
+        let deny = self.meter.as_ref().map_or(Deny::MessageRate, |meter| meter.held_for());
+        Violation { deny, why: "more than the rate allows, and no memory left to keep it in" }
+    }
+
     /// A ping of our own with this payload is on its way: the pong that answers it will be left out.
     pub fn expect_pong(&mut self, payload: [u8; 8]) {
         self.ping = Some(payload);

@@ -1,24 +1,26 @@
 //! One direction of a session: reads, asks the judge, writes on at once, and keeps only what the receiver did not take.
 //!
 //! While nothing flows there is no buffer. While the receiver does not take, nothing is read: that is the whole of
-//! backpressure. A pump never decides that a session ends; it says what happened.
+//! backpressure. While a frame waits for its turn, no more is read than may be kept, to learn whether the sender leaves.
+//! A pump never decides that a session ends; it says what happened.
 
+pub mod ahead;
+mod backlog;
 mod wake;
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::buffered::{Buffered, Kept};
-use super::frame::Violation;
+use super::buffered::Buffered;
 use super::judge::{Judge, Mode, Then};
 use super::own::Own;
-use crate::deny::Deny;
 use crate::policy::limit::Exceeded;
 use crate::stream::Stream;
+use ahead::{Ahead, Leaves};
+use backlog::Backlog;
 
 pub use wake::{Event, Wake};
 
@@ -27,15 +29,6 @@ pub const READ: usize = 64 * 1024;
 
 /// Reads in one wake. A sender that is never done must leave the other direction its turn, and the worker's other sessions.
 const TURN: usize = 16;
-
-/// The time since which nothing waits.
-const NOTHING: u64 = u64::MAX;
-
-/// A message that has to wait for its rate, and no memory left for it to wait in.
-const NO_ROOM_TO_WAIT: Violation = Violation {
-    deny: Deny::MessageRate,
-    why: "more messages than the rate allows, and no memory left to keep them in",
-};
 
 /// What there is still to come from the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +44,13 @@ enum Sender {
 #[derive(Debug)]
 pub struct Pump {
     judge: Judge,
-    /// `[sent..judged]` waits for the receiver, `[judged..]` for the judge. Empty, without capacity, while nothing flows.
-    kept: Kept,
-    sent: usize,
-    judged: usize,
+    backlog: Backlog,
     /// Whether what waits for the judge can be judged without more bytes.
     look_again: bool,
-    /// Whether TLS may still hold bytes that the socket did not take.
-    unflushed: bool,
-    /// Since when something waits for a receiver that took no byte; [`NOTHING`] while nothing does.
-    waits_since: u64,
+    /// What stands behind a frame that has waited for its turn; none where no frame has, since the last read to be judged.
+    ahead: Option<Box<Ahead>>,
     own: Own,
     sender: Sender,
-    /// Whether a ping of our own stands in the stream and waits for the receiver; what is kept behind it is not its affair.
-    ping_waits: bool,
     heard: u64,
 }
 
@@ -75,15 +61,11 @@ impl Pump {
     pub fn new(judge: Judge, first: &[u8], total: Arc<Buffered>, now: u64) -> Self {
         Self {
             judge,
-            kept: Kept::new(first, total),
-            sent: 0,
-            judged: 0,
+            backlog: Backlog::new(first, total),
             look_again: !first.is_empty(),
-            unflushed: false,
-            waits_since: NOTHING,
+            ahead: None,
             own: Own::default(),
             sender: Sender::Speaks,
-            ping_waits: false,
             heard: now,
         }
     }
@@ -103,26 +85,34 @@ impl Pump {
     /// Whether the sender is read at present: no wait for its rate, no slow receiver.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        self.sent == self.judged && self.waits_until().is_none()
+        self.backlog.is_sent() && self.waits_until().is_none()
     }
 
     /// Since when the receiver has taken no byte of what waits for it, in [`crate::now::Now::mono`]. Of what TLS holds it
     /// shows only when all is taken.
     #[must_use]
     pub fn waits_since(&self) -> Option<u64> {
-        Some(self.waits_since).filter(|&since| since != NOTHING)
+        self.backlog.waits_since()
     }
 
     /// Whether a ping of our own has not gone out yet.
     #[must_use]
     pub fn owes_a_ping(&self) -> bool {
-        self.own.owes_a_ping() || self.ping_waits
+        self.own.owes_a_ping() || self.backlog.holds_a_ping()
     }
 
     /// Whether a Close of the sender may still come: it has not sent one, and has not broken the framing in which to find it.
     #[must_use]
     pub fn awaits_close(&self) -> bool {
         self.sender == Sender::Speaks
+    }
+
+    /// Whether, and since when, the sender's Close or the end of its stream is known to stand behind what waits for its turn.
+    #[must_use]
+    pub fn leaves(&self) -> Option<Leaves> {
+        // Once the receiver is told of an end nothing waits any more.
+        let waits = self.sender == Sender::Speaks && self.own.goes_on();
+        self.ahead.as_ref().filter(|_| waits).and_then(|ahead| ahead.leaves())
     }
 
     /// Whether the sender went away in the middle of a frame, after which no Close can stand.
@@ -134,7 +124,7 @@ impl Pump {
     /// Whether the receiver has got all that it will get.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.own.is_over() && self.sent == self.judged && !self.unflushed
+        self.own.is_over() && self.backlog.is_delivered()
     }
 
     /// Whether there is nothing left to do here.
@@ -180,9 +170,7 @@ impl Pump {
     /// since the sender's Close can be found only if no byte before it is missing.
     pub fn abandon_receiver(&mut self) {
         self.own.end();
-        self.unflushed = false;
-        self.sent = self.judged;
-        self.forget_sent();
+        self.backlog.abandon_receiver();
     }
 
     /// Nothing more is awaited from the sender; what waits for the receiver still goes out, without a Close behind it.
@@ -192,9 +180,9 @@ impl Pump {
     }
 
     /// Nothing more comes from the sender; the receiver may yet be told.
-    fn finish_sender(&mut self) {
+    pub fn finish_sender(&mut self) {
         self.sender = Sender::Done;
-        self.kept.truncate(self.judged);
+        self.backlog.drop_unjudged();
         self.look_again = false;
         self.forgo_impossible_farewell();
     }
@@ -215,11 +203,7 @@ impl Pump {
         wake: &mut Wake<'_>,
     ) -> Poll<Event> {
         let polled = self.move_on(cx, from, to, wake);
-        if self.sent == self.judged && !self.unflushed {
-            self.waits_since = NOTHING;
-        } else if self.waits_since == NOTHING {
-            self.waits_since = wake.now;
-        }
+        self.backlog.look_at_clock(wake.now);
         polled
     }
 
@@ -231,7 +215,7 @@ impl Pump {
         wake: &mut Wake<'_>,
     ) -> Poll<Event> {
         for _ in 0..TURN {
-            match self.poll_send(cx, to) {
+            match self.backlog.poll_send(cx, to) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::ReceiverLost),
                 Poll::Ready(Ok(())) => {}
@@ -239,8 +223,14 @@ impl Pump {
             if self.put_in_own_frames() {
                 continue;
             }
-            if self.sender == Sender::Done || self.waits(wake.now) {
+            if self.sender == Sender::Done {
                 return self.rest(cx, to);
+            }
+            if self.waits(wake.now) {
+                match self.look_ahead(cx, from, wake) {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => return self.rest(cx, to),
+                }
             }
             let filled = match self.poll_input(cx, from, wake) {
                 Poll::Ready(Some(filled)) => filled,
@@ -262,57 +252,47 @@ impl Pump {
         self.own.goes_on() && self.judge.waits_until().is_some_and(|until| now < until)
     }
 
-    /// Sends what is judged. Ready once there is none left.
-    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
-        while self.sent < self.judged {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept[self.sent..self.judged]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sent += written;
-            self.note_taken();
-        }
-        self.forget_sent();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Once all that was judged is sent: keeps what is not judged.
-    fn forget_sent(&mut self) {
-        self.ping_waits = false;
-        if self.sent > 0 {
-            self.kept.let_go(self.sent);
-            self.sent = 0;
-            self.judged = 0;
-        }
-    }
-
     /// On a boundary, with all before it sent: our own frames. Whether there were any.
     fn put_in_own_frames(&mut self) -> bool {
         let Some((frame, is_ping)) = self.own.take(&self.judge) else { return false };
-        self.ping_waits = is_ping;
-        self.judged = frame.len();
-        self.kept.put_front(frame);
+        self.backlog.put_front(frame, is_ping);
         true
     }
 
     /// Before a rest: whatever TLS holds goes out. Its errors show at the next write.
     fn rest(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<Event> {
-        if self.unflushed {
-            match Pin::new(to).poll_flush(cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(_)) => {
-                    self.unflushed = false;
-                    return Poll::Ready(Event::ReceiverLost);
-                }
-            }
+        match self.backlog.flush(cx, to) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(Event::ReceiverLost),
         }
-        Poll::Pending
+    }
+
+    /// While a frame waits for its turn: reads what is behind it, as much as may be kept, to learn whether the sender leaves.
+    /// Ready: there may be more.
+    fn look_ahead(&mut self, cx: &mut Context<'_>, from: &mut Stream, wake: &mut Wake<'_>) -> Poll<()> {
+        let (judge, kept) = (&self.judge, &mut self.backlog.kept);
+        let ahead = self.ahead.get_or_insert_with(|| Box::new(Ahead::new(judge.frames().clone(), kept, wake.now)));
+        let room = wake.read.min(wake.scratch.len()).saturating_sub(kept.len());
+        // What can't be kept stays in the socket: that is backpressure.
+        if ahead.leaves().is_some() || room == 0 || !kept.book(room) {
+            return Poll::Pending;
+        }
+        let mut buf = ReadBuf::new(&mut wake.scratch[..room]);
+        let polled = Pin::new(from).poll_read(cx, &mut buf);
+        let read = buf.filled();
+        kept.push_booked(read, room);
+        let more = ready!(polled).is_ok() && !read.is_empty();
+        if !more {
+            ahead.lost(wake.now);
+            return Poll::Pending;
+        }
+        ahead.look(kept, read.len(), wake.now);
+        Poll::Ready(())
     }
 
     /// Puts what is to be judged at the front of the scratch buffer: how much, or none at the end of the stream.
     fn poll_input(&mut self, cx: &mut Context<'_>, from: &mut Stream, wake: &mut Wake<'_>) -> Poll<Option<usize>> {
-        let held = self.kept.len().min(wake.scratch.len());
+        let held = self.backlog.kept.len();
         let mut filled = held;
         if !self.look_again {
             let end = wake.scratch.len().min(held + wake.read);
@@ -322,14 +302,12 @@ impl Pump {
                 return Poll::Ready(None);
             }
             filled += buf.filled().len();
+            self.ahead = None;
         }
         // Also of bytes that waited here for their turn: while they did, their sender was not idle.
         self.heard = wake.now;
         self.look_again = false;
-        if held > 0 {
-            wake.scratch[..held].copy_from_slice(&self.kept[..held]);
-            self.keep_nothing();
-        }
+        self.backlog.hand_over(wake.scratch);
         Poll::Ready(Some(filled))
     }
 
@@ -346,7 +324,7 @@ impl Pump {
             let (pass, then) = self.judge.judge(input, wake.now, mode, &mut wake.tally);
             if mode != Mode::Discard && pass > 0 {
                 wake.bytes += pass as u64;
-                lost = match self.forward(cx, to, input, pass) {
+                lost = match self.backlog.forward(cx, to, input, pass) {
                     Ok(true) => None,
                     Ok(false) => Some(Event::NoRoom),
                     Err(_) => Some(Event::ReceiverLost),
@@ -364,12 +342,12 @@ impl Pump {
                     // Behind our own Close nothing counts but the sender's: that is found by looking again.
                     self.look_again |= then == Then::Boundary && at < filled;
                     let rest = &wake.scratch[at..filled];
-                    if then == Then::Wait && self.kept.is_empty() && !self.kept.make_room(rest.len()) {
+                    if then == Then::Wait && !self.backlog.has_room(rest.len()) {
                         self.look_again = false;
                         self.sender = Sender::Ignored;
-                        return Some(Event::Violation(NO_ROOM_TO_WAIT));
+                        return Some(Event::Violation(self.judge.no_room_to_wait()));
                     }
-                    self.kept.push(rest);
+                    self.backlog.kept.push(rest);
                     return lost;
                 }
                 // These two end the session, whether or not the receiver is lost.
@@ -381,9 +359,9 @@ impl Pump {
                 Then::Violation(violation) => {
                     let rest = &wake.scratch[at..filled];
                     // Without room for the rest its Close is not looked for.
-                    let fits = !self.kept.is_empty() || self.kept.make_room(rest.len());
+                    let fits = self.backlog.has_room(rest.len());
                     if self.judge.survives(&violation) && fits {
-                        self.kept.push(rest);
+                        self.backlog.kept.push(rest);
                         self.look_again = true;
                     } else {
                         self.sender = Sender::Ignored;
@@ -392,39 +370,6 @@ impl Pump {
                 }
             }
         }
-    }
-
-    /// Writes at once what the receiver takes of the first `pass` bytes of `input`, and keeps the rest of them. False:
-    /// there is no room for it.
-    fn forward(&mut self, cx: &mut Context<'_>, to: &mut Stream, input: &[u8], pass: usize) -> io::Result<bool> {
-        let mut at = 0;
-        while self.kept.is_empty() && at < pass {
-            match Pin::new(&mut *to).poll_write(cx, &input[at..pass])? {
-                Poll::Pending => break,
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => at += written,
-            }
-            self.note_taken();
-        }
-        // All of the input that may have to be kept, at once.
-        if self.kept.is_empty() && at < pass && !self.kept.make_room(input.len() - at) {
-            return Ok(false);
-        }
-        self.kept.push(&input[at..pass]);
-        self.judged = self.kept.len();
-        Ok(true)
-    }
-
-    /// The receiver has taken something, as far as one can see.
-    fn note_taken(&mut self) {
-        self.unflushed = true;
-        self.waits_since = NOTHING;
-    }
-
-    fn keep_nothing(&mut self) {
-        self.kept.clear();
-        self.sent = 0;
-        self.judged = 0;
     }
 }
 

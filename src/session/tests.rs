@@ -3,6 +3,7 @@
 mod any;
 mod ends;
 mod expiry;
+mod leave;
 mod rest;
 pub(super) mod rig;
 mod slow;

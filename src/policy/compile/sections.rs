@@ -124,11 +124,32 @@ pub(super) fn warn_of_unused(config: &Config, found: &mut Findings) {
     }
 }
 
+/// An account owes so many bytes or so many pieces; where both are charged to one, its rate means neither.
+pub(super) fn warn_of_mixed(config: &Config, found: &mut Findings) {
+    for name in config.zone.keys() {
+        let bytes = config.route.iter().flat_map(byte_zones_of).any(|used| used == name);
+        if bytes && config.route.iter().flat_map(count_zones_of).any(|used| used == name) {
+            let message = "it counts bytes in one place, and messages, control frames or handshakes in another: \
+                           each of these costs as much as a single byte";
+            found.warn(format!("zone.{name}"), message, "make it two zones, each with a rate of its own");
+        }
+    }
+}
+
 /// Every zone that a route names.
 fn zones_of(route: &Route) -> impl Iterator<Item = &String> {
+    let caps = route.connections.iter().flat_map(|caps| caps.per_zone.iter().map(|cap| &cap.zone));
+    count_zones_of(route).chain(byte_zones_of(route)).chain(caps)
+}
+
+/// Those whose rate is of handshakes, messages or control frames.
+fn count_zones_of(route: &Route) -> impl Iterator<Item = &String> {
     let handshakes = route.handshakes.iter().filter_map(|limit| limit.zone.as_ref());
     let messages = route.messages.iter().chain(route.control.iter()).filter_map(|limit| limit.zone.as_ref());
-    let bytes = route.bytes.iter().filter_map(|limit| limit.zone.as_ref());
-    let caps = route.connections.iter().flat_map(|caps| caps.per_zone.iter().map(|cap| &cap.zone));
-    handshakes.chain(messages).chain(bytes).chain(caps)
+    handshakes.chain(messages)
+}
+
+/// Those whose rate is of bytes.
+fn byte_zones_of(route: &Route) -> impl Iterator<Item = &String> {
+    route.bytes.iter().filter_map(|limit| limit.zone.as_ref())
 }

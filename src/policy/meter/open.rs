@@ -79,6 +79,6 @@ impl Meter {
             }
         }
         purses.sort_by_key(|purse| purse.owner.address());
-        (!purses.is_empty()).then(|| Self { purses: purses.into(), exceeded: false })
+        (!purses.is_empty()).then(|| Self { purses: purses.into(), exceeded: false, held_for: Deny::MessageRate })
     }
 }

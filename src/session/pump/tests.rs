@@ -10,7 +10,7 @@ use crate::session::tests::rig::{End, pair, run, stream};
 
 /// Bytes of memory that a direction holds on to.
 pub(in crate::session) fn kept_by(pump: &Pump) -> usize {
-    pump.kept.capacity()
+    pump.backlog.kept.capacity()
 }
 
 /// Whether it has rules to measure by.
@@ -20,7 +20,7 @@ pub(in crate::session) fn metered_by(pump: &Pump) -> bool {
 
 /// Whether what was judged waits for the receiver.
 pub(in crate::session) fn is_blocked(pump: &Pump) -> bool {
-    pump.sent < pump.judged
+    pump.backlog.sent < pump.backlog.judged
 }
 
 /// A Close of our own.
@@ -122,8 +122,12 @@ fn what_is_kept_for_a_slow_receiver_is_no_more_than_one_read() {
             let stream = text(payload).repeat(400_000 / payload);
             let sent = rig.block(&stream).await;
             assert!(sent < stream.len());
-            assert!(is_blocked(&rig.pump) && rig.pump.kept.len() <= 4096);
-            assert_eq!(rig.pump.kept.capacity(), rig.pump.kept.len(), "no byte more than what has to be kept");
+            assert!(is_blocked(&rig.pump) && rig.pump.backlog.kept.len() <= 4096);
+            assert_eq!(
+                rig.pump.backlog.kept.capacity(),
+                rig.pump.backlog.kept.len(),
+                "no byte more than what has to be kept"
+            );
             // Our own Close stands before what is kept for the judge.
             let close = super::super::frame::close(1012, "draining", None);
             rig.pump.say_farewell(close.clone());
@@ -150,8 +154,12 @@ fn a_close_is_found_behind_what_a_lost_receiver_did_not_take() {
             let mut rig = Rig::new(scratch);
             let mut sent = rig.block(&stream).await;
             assert!(is_blocked(&rig.pump));
-            assert_eq!(rig.pump.kept.capacity(), rig.pump.kept.len(), "no byte more than what has to be kept");
-            with_a_beginning += usize::from(rig.pump.kept.len() > rig.pump.judged);
+            assert_eq!(
+                rig.pump.backlog.kept.capacity(),
+                rig.pump.backlog.kept.len(),
+                "no byte more than what has to be kept"
+            );
+            with_a_beginning += usize::from(rig.pump.backlog.kept.len() > rig.pump.backlog.judged);
             rig.receiver.vanish();
             let mut events = rig.drain().await;
             while sent < stream.len() {

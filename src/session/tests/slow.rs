@@ -201,17 +201,22 @@ fn the_end_for_want_of_room_names_the_receiver() {
 #[test]
 fn what_would_wait_for_its_rate_without_room_is_over_the_rate() {
     run(async {
-        let terms = Terms { close_timeout: 5000, ..SLOW };
-        let (mut rig, mut client, mut upstream) =
-            Rig::of(&delayed("1r/m"), terms, false, None, (b"", b""), Buffered::new(10));
-        let up = Wire::text(ToUpstream, b"hello").bytes();
-        client.send(&up.repeat(3));
-        rig.settle().await;
-        let told = upstream.take();
-        assert_eq!(told[..up.len()], up);
-        assert_eq!(ends::heard(&told).close, Some(4029));
-        assert_eq!(ends::heard(&client.take()).close, Some(4029));
-        rig.advance(5_000).await;
-        assert_eq!(rig.end(), "gateway message_rate 4029");
+        for (key, opcode, reason) in
+            [("messages", 1, "message_rate"), ("bytes", 1, "byte_rate"), ("control", 9, "control_rate")]
+        {
+            let terms = Terms { close_timeout: 5000, ..SLOW };
+            let limits = format!("{key} = {{ rate = \"1/m\", on_excess = \"delay\" }}");
+            let (mut rig, mut client, mut upstream) =
+                Rig::of(&limits, terms, false, None, (b"", b""), Buffered::new(10));
+            let up = Wire::control(ToUpstream, opcode, b"hello").bytes();
+            client.send(&up.repeat(3));
+            rig.settle().await;
+            let told = upstream.take();
+            assert_eq!(told[..up.len()], up);
+            assert_eq!(ends::heard(&told).close, Some(4029));
+            assert_eq!(ends::heard(&client.take()).close, Some(4029));
+            rig.advance(5_000).await;
+            assert_eq!(rig.end(), format!("gateway {reason} 4029"));
+        }
     });
 }
