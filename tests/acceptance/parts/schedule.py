@@ -15,7 +15,7 @@ from .wire import head
 ROUNDING = 0.005
 # What comes later than this is nobody's verdict, and is tried again.
 LATE = 0.1
-TRIES = 5
+TRIES = 12
 # Every schedule has addresses and names of its own, each time that it is driven.
 _addresses = (f"127.{a}.{b}.{c}" for a, b, c in itertools.product(range(16, 250), range(1, 250), range(1, 250)))
 
