@@ -23,6 +23,9 @@ pub struct Now {
 pub struct Clock {
     start: Instant,
     ahead: Arc<AtomicU64>,
+    /// Only [`Clock::advance`] moves it.
+    #[cfg(test)]
+    stopped: bool,
 }
 
 impl Clock {
@@ -30,21 +33,36 @@ impl Clock {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place that reads a clock")]
     pub fn system() -> Self {
-        Self { start: Instant::now(), ahead: Arc::new(AtomicU64::new(0)) }
+        Self {
+            start: Instant::now(),
+            ahead: Arc::default(),
+            #[cfg(test)]
+            stopped: false,
+        }
+    }
+
+    /// A clock that stands still until it is advanced: so that a test may stop a millisecond before a deadline, however slow
+    /// the machine is. Timers for moments ahead do not ring.
+    #[cfg(test)]
+    pub(crate) fn stopped() -> Self {
+        Self { stopped: true, ..Self::system() }
     }
 
     /// Both clocks, now.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place that reads a clock")]
     pub fn now(&self) -> Now {
-        let ahead = self.ahead.load(Ordering::Relaxed);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: millis(self.start.elapsed()) + ahead, wall: millis(wall) + ahead }
+        Now { mono: self.mono(), wall: millis(wall) + self.ahead.load(Ordering::Relaxed) }
     }
 
     /// Milliseconds of [`Now::mono`] alone, for the hot path: half the cost of [`Clock::now`].
     #[must_use]
     pub fn mono(&self) -> u64 {
+        #[cfg(test)]
+        if self.stopped {
+            return self.ahead.load(Ordering::Relaxed);
+        }
         millis(self.start.elapsed()) + self.ahead.load(Ordering::Relaxed)
     }
 
@@ -58,6 +76,11 @@ impl Clock {
     #[must_use]
     pub fn instant(&self, mono: u64) -> Instant {
         let from_start = Duration::from_millis(mono.saturating_sub(self.ahead.load(Ordering::Relaxed)));
+        #[cfg(test)]
+        if self.stopped && !from_start.is_zero() {
+            // Never, as tests go.
+            return self.start + Duration::from_secs(86_400);
+        }
         self.start.checked_add(from_start).unwrap_or(self.start)
     }
 

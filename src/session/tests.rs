@@ -14,7 +14,7 @@ use crate::deny::Direction::{ToClient, ToUpstream};
 use crate::policy::route::Terms;
 use crate::session::frame::Control;
 use crate::session::frame::tests::wire::{self, Wire};
-use rig::{LONG, Rig, TERMS, run};
+use rig::{LONG, Rig, TERMS, run, run_by_the_wall};
 
 /// Messages are spaced at this rate.
 fn delayed(rate: &str) -> String {

@@ -48,7 +48,7 @@ fn a_session_is_no_older_than_its_route_lets_it_be_whatever_its_token_says() {
 
 #[test]
 fn the_end_of_the_identity_comes_by_the_timer_alone() {
-    run(async {
+    run_by_the_wall(async {
         let terms = terms(OnExpiry::Close, None, Some(40));
         let (mut rig, mut client, _upstream) = Rig::opened(terms, false, Some(60), (b"", b""));
         let expected = [notice(), frame::close(4001, "token_expired", None)].concat();

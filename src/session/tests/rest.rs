@@ -77,7 +77,7 @@ fn what_came_with_the_handshake_is_passed_on_first_wherever_it_was_cut() {
 
 #[test]
 fn delayed_messages_come_one_by_one_by_the_timer_alone() {
-    run(async {
+    run_by_the_wall(async {
         let (mut rig, mut client, mut upstream) = Rig::limited(&delayed("200r/s"), TERMS);
         let (_, up) = texts(10);
         client.send(&up.repeat(6));
@@ -95,7 +95,7 @@ fn delayed_messages_come_one_by_one_by_the_timer_alone() {
 
 #[test]
 fn delayed_messages_and_the_close_behind_them_come_in_their_turn_when_the_upstream_has_said_its_close() {
-    run(async {
+    run_by_the_wall(async {
         let (mut rig, mut client, mut upstream) = Rig::limited(&delayed("200r/s"), TERMS);
         let stream = [texts(10).1.repeat(3), Wire::close(ToUpstream, 1000).bytes()].concat();
         client.send(&stream);

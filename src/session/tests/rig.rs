@@ -134,7 +134,7 @@ impl Rig {
         buffered: Arc<Buffered>,
     ) -> (Self, End, End) {
         let (route, limits, admission) = admitted(limits, terms);
-        let clock = Clock::system();
+        let clock = if ON_THE_WALL.get() { Clock::system() } else { Clock::stopped() };
         let lines = Lines::default();
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
         let sources = Sources { limits, ..Sources::default() };
@@ -372,7 +372,20 @@ impl End {
     }
 }
 
-/// Runs a test in a runtime as a worker's.
+thread_local! {
+    /// Whether sessions made on this thread go by the wall's clock.
+    static ON_THE_WALL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test whose timers have to ring: the clock runs.
+pub(in crate::session) fn run_by_the_wall<T>(test: impl Future<Output = T>) -> T {
+    ON_THE_WALL.set(true);
+    let done = run(test);
+    ON_THE_WALL.set(false);
+    done
+}
+
+/// Runs a test in a runtime as a worker's. The sessions' clock stands still but for what the test advances it by.
 pub(in crate::session) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }

@@ -53,7 +53,7 @@ fn a_receiver_that_takes_no_byte_for_send_timeout_ends_the_session_and_is_named(
 
 #[test]
 fn a_stalled_session_ends_by_its_timer_alone() {
-    run(async {
+    run_by_the_wall(async {
         let (mut rig, _client, mut upstream) = Rig::new(Terms { send_timeout: 100, ..TERMS });
         fill(&mut rig, &mut upstream, &stream(ToClient, 1000)).await;
         let mut told = vec![];
