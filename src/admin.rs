@@ -33,10 +33,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
 use crate::gateway::Phase;
+use crate::reload::Outcome;
 use crate::revoking::Revoking;
 
 pub use guard::{AdminToken, Guard};
-pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
+pub use status::{BufferedStatus, ConfigStatus, RedisStatus, Status, WorkerStatus};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -61,8 +62,10 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/status`.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
-    /// Who may ask.
-    pub guard: Guard,
+    /// Who may ask now; a new config may name another token. None lets nobody in.
+    pub guard: Box<dyn Fn() -> Option<Arc<Guard>> + Send + Sync>,
+    /// For `/reload`.
+    pub reload: Box<dyn Fn() -> Pin<Box<dyn Future<Output = Outcome>>> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
 }

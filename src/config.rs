@@ -114,6 +114,11 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// The form of the access log on standard output.
     pub access_log: LogFormat,
+    /// How often it is looked whether this file, or one that it names, has changed: then all of it is taken anew. `0` or `off`:
+    /// only when it is told to.
+    #[serde(with = "value::interval")]
+    #[schemars(with = "value::IntervalText")]
+    pub auto_reload_interval: Option<Duration>,
 }
 
 impl Default for Server {
@@ -129,6 +134,7 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             drain_timeout: Duration::from_secs(20),
             access_log: LogFormat::Auto,
+            auto_reload_interval: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -23,7 +23,6 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
-use crate::admin::Guard;
 use crate::listener;
 use crate::load::Loaded;
 use crate::now::Clock;
@@ -92,24 +91,20 @@ impl Gateway {
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
-        let token = loaded.admin_token.take();
+        let (source, seen) = (loaded.source.take(), loaded.seen.clone());
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
-        let admin = admin.zip(admin_address).map(|(socket, address)| {
-            let guard = Guard::new(token, address.ip());
-            Desk { socket, guard }
-        });
-        let started = gateway.spawn_all(sockets, workers, admin);
+        let started = gateway.spawn_all(sockets, workers, Desk { admin, source, seen });
         if started.is_err() {
             gateway.stop();
         }
         started.map(|()| gateway)
     }
 
-    fn spawn_all(&mut self, mut sockets: Vec<Vec<StdListener>>, workers: usize, admin: Option<Desk>) -> io::Result<()> {
+    fn spawn_all(&mut self, mut sockets: Vec<Vec<StdListener>>, workers: usize, desk: Desk) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
         let shared = self.shared.clone();
-        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin))?;
+        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, desk))?;
         for index in 0..workers {
             let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
             let shared = self.shared.clone();

@@ -32,4 +32,5 @@ pub mod gateway;
 pub mod handshake;
 pub mod listener;
 pub mod load;
+pub mod reload;
 pub mod revoking;

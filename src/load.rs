@@ -1,5 +1,8 @@
 //! From a file to all that a gateway needs to start: everything that can fail on the way fails here, all of it at once.
 
+mod fixed;
+mod source;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,8 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
 use crate::config::{self, Config, LogFormat, Problem, Report, Store, VerifyClient};
-use crate::material::{KeyMaterial, Material};
+use crate::gateway::Edition;
+use crate::material::{KeyMaterial, Material, Seen};
 use crate::now::millis;
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
@@ -19,6 +23,8 @@ use crate::policy::target::Transport;
 use crate::revocation_file;
 use crate::store;
 use crate::tls;
+
+pub use source::{Attempt, Source};
 
 /// A config that was read, checked and compiled.
 pub struct Loaded {
@@ -56,8 +62,16 @@ pub struct Loaded {
     pub drain_timeout: Duration,
     /// The form of the access log.
     pub access_log: LogFormat,
+    /// How often it is looked whether files have changed.
+    pub auto_reload: Option<Duration>,
     /// What is allowed, but perhaps not meant.
     pub warnings: Report,
+    /// As it was typed.
+    pub config: Config,
+    /// Where it can be read from again; none of a text.
+    pub source: Option<Source>,
+    /// The files that were looked at.
+    pub seen: Seen,
 }
 
 /// One `[[listen]]`.
@@ -85,12 +99,7 @@ impl Loaded {
 /// # Errors
 /// All that is wrong with it.
 pub fn file(path: &Path) -> Result<Loaded, Report> {
-    let name = path.display().to_string();
-    let text = config::file::read_text(path).map_err(|error| {
-        Report::errors(&name, "", vec![Problem::new("", format!("the file can't be read: {error}"))])
-    })?;
-    let base = path.parent().unwrap_or(Path::new("."));
-    self::text(&text, &name, base, &|name| std::env::var(name).ok())
+    Source::file(path).load(None).result
 }
 
 /// Loads the text of a config that is called `name`; `env` is what `env:NAME` looks things up in.
@@ -98,14 +107,37 @@ pub fn file(path: &Path) -> Result<Loaded, Report> {
 /// # Errors
 /// All that is wrong with it.
 pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    compile(text, name, base, env, None, &mut Seen::default())
+}
+
+/// From the text to all that a gateway needs, to follow what is obeyed now. The files that were looked at are noted in `seen`,
+/// also if something is wrong.
+fn compile(
+    text: &str,
+    name: &str,
+    base: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    previous: Option<&Edition>,
+    seen: &mut Seen,
+) -> Result<Loaded, Report> {
     let config = config::parse(text, name)?;
     let (material, mut problems) = Material::load(&config, base, env);
+    seen.extend(material.seen.clone());
+    if let Some(previous) = previous {
+        problems.extend(fixed::changed(&previous.config, &config));
+    }
     let listen = listeners(&config, &material, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
-    let (revocation_file, revoked) = revocations(&config, base, &mut problems);
+    // A list that is obeyed already is not read again.
+    let (revocation_file, revoked) = match previous {
+        None => revocations(&config, base, &mut problems),
+        Some(_) => (None, Vec::new()),
+    };
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
-    let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
+    let compiled = Policy::compile(&config, &material, previous.map(|previous| &previous.policy))
+        .map_err(|more| problems.extend(more))
+        .ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
@@ -119,7 +151,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         }
         None => None,
     };
-    let vain = compiled.policy.revocations.restore(revoked);
+    let vain = if revoked.is_empty() { 0 } else { compiled.policy.revocations.restore(revoked) };
     let vain = (vain > 0).then(|| {
         let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
         Problem::new("revocation.file", message).help("they end nobody's token: name it again, or lift them")
@@ -132,7 +164,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         upstream_tls,
         keyset_tls,
         redis,
-        admin: config.admin.map(|admin| admin.address),
+        admin: config.admin.as_ref().map(|admin| admin.address),
         admin_token,
         revocation_file,
         revocations_shared: config.revocation.store == Store::Redis,
@@ -145,7 +177,11 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,
         access_log: config.server.access_log,
+        auto_reload: config.server.auto_reload_interval,
         warnings: Report::warnings(name, text, warnings),
+        source: None,
+        seen: seen.clone(),
+        config,
     })
 }
 

@@ -8,6 +8,7 @@ mod clients;
 mod loader;
 pub mod option;
 mod redis;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,7 @@ use loader::Loader;
 pub use assertion::SigningKey;
 pub use clients::ClientMaterial;
 pub use redis::RedisMaterial;
+pub use seen::Seen;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Material {
     pub redis: RedisMaterial,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
+    /// The files that were looked at.
+    pub seen: Seen,
 }
 
 impl Material {
@@ -90,8 +94,8 @@ impl Material {
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
-        let (problems, warnings) = loader.finish();
-        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, redis, warnings }, problems)
+        let (problems, warnings, seen) = loader.finish();
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, redis, warnings, seen }, problems)
     }
 }
 

@@ -8,6 +8,7 @@ mod counts;
 pub mod family;
 mod process;
 mod redis;
+mod reloads;
 mod revocations;
 mod scrape;
 mod text;
@@ -28,6 +29,7 @@ use scrape::Scrape;
 
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
+pub use reloads::ReloadCounts;
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
 

@@ -49,8 +49,8 @@ use ipnet::IpNet;
 use crate::deny::Deny;
 use cap::Cap;
 use certificate::Certificate;
+use compile::Carried;
 use identity::Identity;
-use key::KeyHasher;
 use lease::wishes::Wishes;
 use limit::Exceeded;
 use meter::open::Meters;
@@ -87,16 +87,16 @@ pub struct Policy {
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
     pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
-    pub telling: Telling,
+    pub telling: Arc<Telling>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
     /// The store that several gateways share; none where each counts for itself.
     pub remote: Option<Remote>,
-    keys: KeyHasher,
     /// How many handshakes got a place in an order so far.
-    admissions: AtomicU64,
+    admissions: Arc<AtomicU64>,
+    carried: Carried,
 }
 
 /// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.

@@ -8,9 +8,11 @@ use http::header::ACCEPT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
+use serde_json::json;
 
 use super::reply::{self, TEXT, not_allowed, page, refuse};
-use super::{AdminState, connections, revocations};
+use super::{AdminState, Guard, connections, revocations};
+use crate::reload::Outcome;
 
 const INDEX: &str = "\
 wsgate
@@ -19,6 +21,8 @@ wsgate
 /healthz      200 while the process lives
 /readyz       200 while new sessions are taken, 503 and why while not
 /status       how the gateway is, as JSON: sessions, caps, zones
+
+/reload       POST: reads the config again and obeys it, or says what is wrong with it
 
 /connections  GET: live sessions as JSON, the oldest first; ?limit=N (1000, at most 100000), ?route=NAME, ?subject=SUB
               DELETE: closes those of ?subject=SUB and ?route=NAME, or ?all=true; with ?code=N (1008), ?reason=TEXT (kicked)
@@ -38,7 +42,9 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (method, path) = (request.method(), request.uri().path());
-    if let Err((status, why)) = state.guard.check(peer.ip(), method, path, request.headers()) {
+    let check = |guard: Arc<Guard>| guard.check(peer.ip(), method, path, request.headers());
+    let checked = (state.guard)().map_or(Err((StatusCode::FORBIDDEN, "nobody is answered here any more")), check);
+    if let Err((status, why)) = checked {
         tracing::warn!(%peer, %method, path, status = status.as_u16(), "a request to the admin listener was refused");
         return refuse(status, why);
     }
@@ -48,6 +54,8 @@ where
         ("/connections", ..) if reads => connections::list(&state, query),
         ("/connections", ..) if method == Method::DELETE => connections::close_all(&state, peer, query),
         ("/connections", ..) => not_allowed("GET, HEAD, DELETE"),
+        ("/reload", ..) if method == Method::POST => reload(&state).await,
+        ("/reload", ..) => not_allowed("POST"),
         ("/revocations", ..) if reads => revocations::list(&state, query),
         ("/revocations", ..) if method == Method::POST => revocations::post(state, peer, request).await,
         ("/revocations", ..) => not_allowed("GET, HEAD, POST"),
@@ -55,6 +63,25 @@ where
         (_, _, Some(id)) if method == Method::DELETE => revocations::lift(state.clone(), peer, id.to_owned()).await,
         (_, Some(_), _) | (_, _, Some(_)) => not_allowed("DELETE"),
         _ => read(&state, path, &request, reads),
+    }
+}
+
+/// Has the config read again: what became of it.
+async fn reload(state: &AdminState) -> Response<Full<Bytes>> {
+    match (state.reload)().await {
+        Outcome::Taken { hash, warnings } => {
+            let mut taken = json!({ "result": "ok", "hash": hash });
+            if !warnings.is_empty() {
+                taken["warnings"] = warnings.into();
+            }
+            reply::json(StatusCode::OK, &taken)
+        }
+        Outcome::Refused(report) => {
+            reply::json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "result": "failed", "error": report }))
+        }
+        Outcome::NotNow(why) => {
+            reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "result": "not_now", "error": why }))
+        }
     }
 }
 

@@ -37,13 +37,14 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let books = Books { clock, metrics, log, sessions: Registry::new(1), buffered: Buffered::new(u64::MAX) };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
-    let books = Arc::new(books);
+    let (books, guard) = (Arc::new(books), Arc::new(Guard::new(token, address)));
     Arc::new(AdminState {
         revoking: Arc::new(Revoking::new(books.clone(), Arc::new(Revocations::new(settings)), None, None)),
         books,
         ready: Box::new(|| Ok(())),
         status: Box::new(|| panic!("the gateway's own")),
-        guard: Guard::new(token, address),
+        guard: Box::new(move || Some(guard.clone())),
+        reload: Box::new(|| panic!("the gateway's own")),
     })
 }
 

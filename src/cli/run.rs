@@ -13,6 +13,7 @@ use crate::access_log::Format;
 use crate::config::LogFormat;
 use crate::gateway::{Gateway, Phase};
 use crate::now::Clock;
+use crate::reload::Trigger;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     log_to_stderr();
@@ -31,11 +32,12 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     signals.until_stopped(gateway)
 }
 
-/// The signals that end a gateway. Made before it starts: what this takes, clients may have used up later.
+/// The signals that a gateway listens to. Made before it starts: what this takes, clients may have used up later.
 pub(super) struct Signals {
     runtime: Runtime,
     term: Signal,
     int: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -44,13 +46,14 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hangup = signal(SignalKind::hangup())?;
         drop(inside);
-        Ok(Self { runtime, term, int })
+        Ok(Self { runtime, term, int, hangup })
     }
 
     /// Serves until a signal drains the gateway, or a second one ends it, and everything is written down.
     pub(super) fn until_stopped(self, gateway: Gateway) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int } = self;
+        let Self { runtime, mut term, mut int, mut hangup } = self;
         runtime.block_on(async {
             let mut phase = gateway.shared().phase.subscribe();
             let mut signals = 0;
@@ -58,6 +61,10 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    _ = hangup.recv() => {
+                        gateway.shared().reloads.ask(Trigger::Signal);
+                        continue;
+                    }
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
                 }
                 signals += 1;

@@ -5,13 +5,16 @@
 //! its slots) and not the edition, which is freed when the last of its handshakes is over. What has to outlive a config is not
 //! here but in [`super::Shared`], or is handed from one edition to the next by its name.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::admin::Guard;
+use crate::config::Config;
 use crate::keyset::Keysets;
-use crate::load::Loaded;
+use crate::load::{Listen, Loaded};
 use crate::policy::Policy;
 use crate::policy::cap::keyed::{Bound, Full};
 
@@ -19,7 +22,7 @@ use crate::policy::cap::keyed::{Bound, Full};
 pub struct Edition {
     /// What decides.
     pub policy: Policy,
-    /// In the order of the file.
+    /// In the order of the file that the gateway started with, which is that of its sockets.
     pub listeners: Vec<Listening>,
     /// By route.
     pub upstream_tls: Vec<Option<TlsConnector>>,
@@ -33,10 +36,19 @@ pub struct Edition {
     pub max_lag: u64,
     /// Over how long sessions are told to go.
     pub drain_timeout: Duration,
+    /// How often it is looked whether its files have changed.
+    pub auto_reload: Option<Duration>,
+    /// Who may ask at the operator's listener; none where there is no such listener.
+    pub guard: Option<Arc<Guard>>,
+    /// As it was typed.
+    pub config: Config,
 }
 
 /// One listener, as its connections need it.
+#[derive(Clone)]
 pub struct Listening {
+    /// Its address as it was typed, by which the next config finds it.
+    pub address: SocketAddr,
     /// Its address, as in logs and metrics.
     pub name: Arc<str>,
     /// For TLS and the head together.
@@ -46,24 +58,52 @@ pub struct Listening {
 }
 
 impl Edition {
-    /// Of a config that was loaded; `names` are what its listeners are called, in their order.
+    /// Of a config that was loaded to follow `previous`, if the gateway runs. If not, `names` are what its listeners are
+    /// called, in their order. Nothing can fail here, and nothing that is in force changes but what key sets are asked with.
     #[must_use]
-    pub(super) fn new(loaded: Loaded, names: &[Arc<str>]) -> Self {
+    pub fn new(mut loaded: Loaded, previous: Option<&Self>, names: &[Arc<str>]) -> Self {
+        let listeners = match previous {
+            Some(previous) => previous.listeners.iter().map(|known| known.again(&mut loaded.listen)).collect(),
+            None => std::mem::take(&mut loaded.listen).into_iter().zip(names).map(Listening::first).collect(),
+        };
+        let known_sets = previous.map(|previous| &*previous.keysets);
         let policy = loaded.policy;
-        let listeners = loaded.listen.into_iter().zip(names).map(|(listen, name)| Listening {
-            name: name.clone(),
-            handshake_timeout: listen.handshake_timeout,
-            tls: listen.tls.map(TlsAcceptor::from),
-        });
         Self {
-            listeners: listeners.collect(),
+            listeners,
             upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
-            keysets: Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight)),
+            keysets: Arc::new(Keysets::new(
+                &policy.key_sets,
+                &loaded.keyset_tls,
+                loaded.handshakes_in_flight,
+                known_sets,
+            )),
             handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
             max_head: loaded.max_head,
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,
+            auto_reload: loaded.auto_reload,
+            guard: loaded.admin.map(|address| Arc::new(Guard::new(loaded.admin_token, address.ip()))),
+            config: loaded.config,
             policy,
+        }
+    }
+}
+
+impl Listening {
+    fn first((listen, name): (Listen, &Arc<str>)) -> Self {
+        Self {
+            address: listen.address,
+            name: name.clone(),
+            handshake_timeout: listen.handshake_timeout,
+            tls: listen.tls.map(TlsAcceptor::from),
+        }
+    }
+
+    /// The same listener by a new config, which has each of them: see `load::fixed`.
+    fn again(&self, listen: &mut Vec<Listen>) -> Self {
+        match listen.iter().position(|listen| listen.address == self.address) {
+            Some(at) => Self::first((listen.remove(at), &self.name)),
+            None => self.clone(),
         }
     }
 }

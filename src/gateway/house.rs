@@ -1,29 +1,34 @@
 //! The thread that carries no traffic: the admin's pages, the key sets, what other gateways say, and the drain.
 
 use std::net::TcpListener as StdListener;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
 use super::{Phase, Shared, status};
-use crate::admin::{self, AdminState, Guard};
+use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
+use crate::load::Source;
+use crate::material::Seen;
+use crate::reload::{self, Outcome, Trigger};
 use crate::store::{self, Heard};
 
-/// The operator's listener, before there is a thread for it.
+/// What that thread needs beside what all share, before there is the thread.
 pub(super) struct Desk {
-    pub(super) socket: StdListener,
-    pub(super) guard: Guard,
+    pub(super) admin: Option<StdListener>,
+    /// Where the config can be read from again, and what its files held.
+    pub(super) source: Option<Source>,
+    pub(super) seen: Seen,
 }
 
 /// The other thread's life: the admin's pages and the key sets until the drain is over.
-pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>) {
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Desk) {
     runtime.block_on(async {
-        for task in shared.edition().keysets.tasks(&shared.books.clock) {
-            tokio::task::spawn_local(task);
-        }
+        let Desk { admin, source, seen } = desk;
+        tokio::task::spawn_local(reload::run(shared.clone(), source, seen));
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
@@ -31,15 +36,16 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(Desk { socket, guard }) = admin {
+        if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let (looked_at, shown) = (shared.clone(), shared.clone());
+                    let (looked_at, shown, guarded) = (shared.clone(), shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
                         status: Box::new(move || status::of(&shown)),
-                        guard,
+                        guard: Box::new(move || guarded.edition().guard.clone()),
+                        reload: Box::new(reload_by(shared.clone())),
                         revoking: shared.revoking.clone(),
                     };
                     tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
@@ -58,6 +64,14 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
             redis.leave().await;
         }
     });
+}
+
+/// What `POST /reload` does.
+fn reload_by(shared: Arc<Shared>) -> impl Fn() -> Pin<Box<dyn Future<Output = Outcome>>> + Send + Sync {
+    move || {
+        let shared = shared.clone();
+        Box::pin(async move { shared.reloads.answer(Trigger::Admin).await })
+    }
 }
 
 /// What other gateways say.

@@ -2,7 +2,7 @@
 
 use super::lag::Lag;
 use super::{Shared, sources};
-use crate::admin::{BufferedStatus, RedisStatus, Status, WorkerStatus};
+use crate::admin::{BufferedStatus, ConfigStatus, RedisStatus, Status, WorkerStatus};
 
 /// How the gateway is now.
 pub(super) fn of(shared: &Shared) -> Status {
@@ -19,6 +19,12 @@ pub(super) fn of(shared: &Shared) -> Status {
         workers: shared.lags.iter().map(|lag| worker(lag, edition.max_lag)).collect(),
         buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
         redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
+        config: ConfigStatus {
+            hash: shared.reloads.counts.hash(),
+            taken_at: shared.reloads.counts.taken_at() as f64 / 1e3,
+            last_reload_successful: shared.reloads.counts.was_successful(),
+            error: shared.reloads.error(),
+        },
     }
 }
 

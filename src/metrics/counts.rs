@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
 use super::redis::RedisCounts;
+use super::reloads::ReloadCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
@@ -220,6 +221,8 @@ pub struct Sources {
     pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
+    /// What is counted of new configs.
+    pub reloads: Arc<ReloadCounts>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -237,6 +240,7 @@ impl Default for Sources {
             worker_lags: Box::new(Vec::new),
             shared_revocations: None,
             redis: None,
+            reloads: Arc::default(),
             log_dropped: Box::new(|| 0),
         }
     }

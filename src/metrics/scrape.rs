@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
 use super::process;
+use super::reloads::ReloadCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 
@@ -38,6 +39,7 @@ impl Collector for Scrape {
         listeners(counts, to)?;
         revocations(counts, to)?;
         redis(counts, to)?;
+        reloads(&counts.sources.reloads, to)?;
         itself(counts, to)
     }
 }
@@ -267,6 +269,16 @@ fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut all = store().flat_map(|store| store.fallbacks());
         all.try_for_each(|(to, count)| out.counter([to.label()], count))
     })
+}
+
+fn reloads(counts: &ReloadCounts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::RELOADS, |out| {
+        out.counter(["ok"], counts.ok.get())?;
+        out.counter(["failed"], counts.failed.get())
+    })?;
+    family(to, &family::RELOAD_SUCCESSFUL, |out| out.gauge([], u64::from(counts.was_successful())))?;
+    family(to, &family::RELOAD_SUCCEEDED_AT, |out| out.gauge([], counts.taken_at() as f64 / 1e3))?;
+    family(to, &family::CONFIG, |out| out.metric.encode_info(&[("hash", counts.hash())]))
 }
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

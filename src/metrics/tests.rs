@@ -46,6 +46,7 @@ fn metrics() -> Metrics {
         worker_lags: Box::new(|| vec![1, 250]),
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
+        reloads: Arc::default(),
         log_dropped: Box::new(|| 5),
     };
     let roll = Roll { limits: vec![limit], ..(*Roll::of(["chat", "a\"b"])).clone() };

@@ -117,7 +117,7 @@ impl Policy {
         let claim = |name| identity.claims.get(name).map(ToString::to_string);
         // As JSON: no two lists of four look alike.
         let text = serde_json::json!([jwt, subject, claim("iss"), claim("sid")]).to_string();
-        Some(Lineage(self.keys.key(text.as_bytes())))
+        Some(Lineage(self.carried.hasher.key(text.as_bytes())))
     }
 }
 
