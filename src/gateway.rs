@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio_rustls::TlsAcceptor;
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
@@ -95,12 +96,12 @@ impl Gateway {
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
         let drain_timeout = loaded.drain_timeout;
-        let token = loaded.admin_token.take();
+        let (token, tls) = (loaded.admin_token.take(), loaded.admin_tls.take().map(TlsAcceptor::from));
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
         let admin = admin.zip(admin_address).map(|(socket, address)| {
             let guard = Guard::new(token, address.ip());
-            Desk { socket, guard }
+            Desk { socket, tls, guard }
         });
         let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
         if started.is_err() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState, Guard};
@@ -16,6 +17,7 @@ use crate::store::{self, Heard};
 /// The operator's listener, before there is a thread for it.
 pub(super) struct Desk {
     pub(super) socket: StdListener,
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) guard: Guard,
 }
 
@@ -32,7 +34,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(Desk { socket, guard }) = admin {
+        if let Some(Desk { socket, tls, guard }) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let (looked_at, shown) = (shared.clone(), shared.clone());
@@ -43,7 +45,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
                         guard,
                         revoking: shared.revoking.clone(),
                     };
-                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
+                    tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
