@@ -63,34 +63,27 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/status`.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
-    /// Who may ask.
-    pub guard: Guard,
+    /// Who may ask now.
+    pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
 /// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    state: Arc<AdminState>,
-    phase: watch::Receiver<Phase>,
-) {
+pub async fn serve(listener: TcpListener, tls: Rc<Tls>, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
     pages(listener, tls, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request))))
         .await;
 }
+
+/// TLS, if it is spoken, as the config of the moment has it.
+pub type Tls = dyn Fn() -> Option<TlsAcceptor>;
 
 /// From the client's address and its request to the whole answer.
 pub type Answer = dyn Fn(SocketAddr, Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
 
 /// The same for other pages: connections, heads and the time that all takes together are bounded.
-pub async fn pages(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    mut phase: watch::Receiver<Phase>,
-    answer: Rc<Answer>,
-) {
+pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiver<Phase>, answer: Rc<Answer>) {
     let mut connections = JoinSet::new();
     let failing = Cell::new(false);
     loop {
@@ -102,7 +95,7 @@ pub async fn pages(
         match accepted {
             Ok((socket, peer)) => {
                 failing.set(false);
-                connections.spawn_local(connection(socket, tls.clone(), peer, answer.clone()));
+                connections.spawn_local(connection(socket, tls(), peer, answer.clone()));
             }
             Err(error) => {
                 // Once for each time that it begins: the next tries fail alike.

@@ -38,7 +38,7 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (method, path) = (request.method(), request.uri().path());
-    if let Err((status, why)) = state.guard.check(peer.ip(), path, request.headers()) {
+    if let Err((status, why)) = (state.guard)().check(peer.ip(), path, request.headers()) {
         tracing::warn!(%peer, %method, path, status = status.as_u16(), "a request to the admin listener was refused");
         return refuse(status, why);
     }

@@ -62,10 +62,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a listener on this address.
+    /// For a listener on this address; without one nobody asks.
     #[must_use]
-    pub fn new(token: Option<AdminToken>, address: IpAddr) -> Self {
-        Self { token, loopback: address.to_canonical().is_loopback() }
+    pub fn new(token: Option<AdminToken>, address: Option<IpAddr>) -> Self {
+        Self { token, loopback: address.is_some_and(|address| address.to_canonical().is_loopback()) }
     }
 
     /// Whether the request may go on.

@@ -13,6 +13,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
 use crate::policy::revocation::{Revocations, Settings};
+use crate::policy::roll::Roll;
 use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::holder::Holder;
@@ -31,18 +32,19 @@ fn state() -> Arc<AdminState> {
 /// With this token, on a listener of this address.
 fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let clock = Clock::system();
-    let metrics = Metrics::new(&["chat".into()], 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
+    let metrics = Metrics::new(&Roll::of(["chat"]), 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
     let (log, _) = AccessLog::new(Format::Off, std::io::sink());
     let books = Books { clock, metrics, log, sessions: Registry::new(1), buffered: Buffered::new(u64::MAX) };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
     let books = Arc::new(books);
+    let guard = Arc::new(Guard::new(token, Some(address)));
     Arc::new(AdminState {
         revoking: Arc::new(Revoking::new(books.clone(), Arc::new(Revocations::new(settings)), None, None)),
         books,
         ready: Box::new(|| Ok(())),
         status: Box::new(|| panic!("the gateway's own")),
-        guard: Guard::new(token, address),
+        guard: Box::new(move || guard.clone()),
     })
 }
 
@@ -234,7 +236,7 @@ fn served_over<T>(tls: Option<TlsAcceptor>, test: impl AsyncFnOnce(SocketAddr, w
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(Phase::Running);
-        let server = tokio::task::spawn_local(serve(listener, tls, state(), stopped));
+        let server = tokio::task::spawn_local(serve(listener, Rc::new(move || tls.clone()), state(), stopped));
         let result = test(address, stop).await;
         server.await.unwrap();
         result

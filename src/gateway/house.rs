@@ -1,50 +1,44 @@
 //! The thread that carries no traffic: the admin's pages, the key sets, what other gateways say, and the drain.
 
 use std::net::TcpListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
-use tokio_rustls::TlsAcceptor;
 
 use super::{Phase, Shared, status};
-use crate::admin::{self, AdminState, Guard};
+use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
 use crate::store::{self, Heard};
 
-/// The operator's listener, before there is a thread for it.
-pub(super) struct Desk {
-    pub(super) socket: StdListener,
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) guard: Guard,
-}
-
 /// The other thread's life: the admin's pages and the key sets until the drain is over.
-pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>) {
     runtime.block_on(async {
-        for task in shared.keysets.tasks(&shared.books.clock) {
+        for task in shared.edition().keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
-            let (wishes, clock) = (shared.policy.wishes.clone(), shared.books.clock.clone());
+            let (wishes, clock) = (shared.edition().policy.wishes.clone(), shared.books.clock.clone());
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(Desk { socket, tls, guard }) = admin {
+        if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let (looked_at, shown) = (shared.clone(), shared.clone());
+                    let (looked_at, shown, guarded, certified) =
+                        (shared.clone(), shared.clone(), shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
                         status: Box::new(move || status::of(&shown)),
-                        guard,
+                        guard: Box::new(move || guarded.edition().admin_guard.clone()),
                         revoking: shared.revoking.clone(),
                     };
+                    let tls = Rc::new(move || certified.edition().admin_tls.clone());
                     tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
@@ -53,7 +47,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
         let mut phase = shared.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         tokio::select! {
-            () = drain::run(shared, drain_timeout) => {}
+            () = drain::run(shared) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
         }
         shared.phase.send_replace(Phase::Stopped);
@@ -66,7 +60,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
 /// What other gateways say.
 fn heard(shared: Arc<Shared>) -> store::Listener {
     Box::new(move |heard| match heard {
-        Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
+        Heard::Evict { cap, key } => shared.edition().policy.close_oldest(cap, key),
         Heard::Connected | Heard::Message { .. } => shared.revoking.hear(&heard),
     })
 }
@@ -76,7 +70,7 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     if shared.is_draining() {
         return Err("draining".to_owned());
     }
-    let mut missing = shared.keysets.missing(&shared.books.clock);
+    let mut missing = shared.edition().keysets.missing(&shared.books.clock);
     missing.extend(shared.revoking.missing().map(str::to_owned));
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
