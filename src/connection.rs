@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
-use crate::gateway::{Edition, Place, Worker};
+use crate::gateway::{Edition, ListenerTls, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
@@ -65,7 +65,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     };
     let stream = match &listening.tls {
         None => Stream::Tcp(tcp),
-        Some(acceptor) => {
+        Some(ListenerTls { acceptor, .. }) => {
             let accept = async {
                 let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
                 // The answer to the hello is what TLS costs: a key exchange and a signature.

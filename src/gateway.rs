@@ -32,7 +32,7 @@ use bind::{bind, named};
 use house::{Desk, keep_house};
 use turns::Turns;
 
-pub use edition::{Edition, Listening};
+pub use edition::{Edition, ListenerTls, Listening};
 pub use shared::{Phase, Place, Shared};
 
 /// One thread's share of the gateway.

@@ -22,7 +22,7 @@ use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
 use crate::revocation_file;
 use crate::store;
-use crate::tls;
+use crate::tls::{self, certificates};
 
 pub use source::{Attempt, Source};
 
@@ -42,6 +42,8 @@ pub struct Loaded {
     pub admin: Option<SocketAddr>,
     /// What it asks for.
     pub admin_token: Option<AdminToken>,
+    /// Present: it speaks TLS.
+    pub admin_tls: Option<Arc<ServerConfig>>,
     /// Where the revocations are kept; those that stand there are in the policy already.
     pub revocation_file: Option<PathBuf>,
     /// Whether the list of revocations is shared, in the store above.
@@ -78,8 +80,10 @@ pub struct Loaded {
 pub struct Listen {
     /// Where.
     pub address: SocketAddr,
-    /// Present: TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// Present: TLS, and a hash of what it is made of.
+    pub tls: Option<(Arc<ServerConfig>, Box<[u8]>)>,
+    /// When each of its certificates ends, by its file, in seconds since 1970.
+    pub ends: BTreeMap<PathBuf, u64>,
     /// Present: clients are asked for a certificate.
     pub verify_client: Option<VerifyClient>,
     /// For TLS and the head together.
@@ -126,9 +130,12 @@ fn compile(
     if let Some(previous) = previous {
         problems.extend(fixed::changed(&previous.config, &config));
     }
-    let listen = listeners(&config, &material, &mut problems);
+    let listen = listeners(&config, &material, previous, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
+    let admin_tls = material.admin_tls.as_ref().and_then(|pair| {
+        tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
+    });
     // A list that is obeyed already is not read again.
     let (revocation_file, revoked) = match previous {
         None => revocations(&config, base, &mut problems),
@@ -166,6 +173,7 @@ fn compile(
         redis,
         admin: config.admin.as_ref().map(|admin| admin.address),
         admin_token,
+        admin_tls,
         revocation_file,
         revocations_shared: config.revocation.store == Store::Redis,
         workers: config.server.workers,
@@ -210,19 +218,35 @@ fn missing_folder(revocation_file: &Path) -> Option<Problem> {
     Some(Problem::new("revocation.file", message).help("make it; the gateway's user writes there"))
 }
 
-fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {
+fn listeners(
+    config: &Config,
+    material: &Material,
+    previous: Option<&Edition>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Listen> {
     let mut listeners = Vec::new();
     for ((listen, certificates), clients) in config.listen.iter().zip(&material.tls).zip(&material.clients) {
+        let print = certificates::fingerprint(certificates, clients.as_ref());
+        let known = previous.and_then(|previous| previous.listener(listen.address));
         let tls = match &listen.tls {
             // Without certificates the files are wrong already, and said to be.
-            Some(_) if !certificates.is_empty() => {
-                tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok()
-            }
-            Some(_) | None => None,
+            Some(_) if certificates.is_empty() => None,
+            Some(_) => match known.and_then(|known| known.tls.as_ref()).filter(|tls| tls.print == print) {
+                Some(known) => Some(known.acceptor.config().clone()),
+                None => tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok(),
+            },
+            None => None,
         };
+        let files = listen.tls.iter().flat_map(|tls| {
+            std::iter::once(&tls.certificate).chain(tls.additional.iter().map(|pair| &pair.certificate))
+        });
+        let ends = files
+            .zip(certificates)
+            .filter_map(|(file, pair)| Some((file.clone(), certificates::not_after(&pair.chain)?)));
         listeners.push(Listen {
             address: listen.address,
-            tls,
+            tls: tls.map(|config| (config, print)),
+            ends: ends.collect(),
             verify_client: clients.as_ref().map(|clients| clients.verify),
             handshake_timeout: listen.handshake_timeout,
         });

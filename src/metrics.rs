@@ -27,7 +27,7 @@ use crate::policy::roll::Roll;
 use counts::{Counts, ListenerCounts, RouteCounts};
 use scrape::Scrape;
 
-pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
+pub use counts::{CapFill, CertificateEnd, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use reloads::ReloadCounts;
 pub use revocations::RevocationCounts;

@@ -10,8 +10,8 @@ use http_body_util::Full;
 use hyper::body::Body;
 use serde_json::json;
 
-use super::reply::{self, TEXT, not_allowed, page, refuse};
-use super::{AdminState, Guard, connections, revocations};
+use super::reply::{self, TEXT, not_allowed, refuse};
+use super::{AdminState, connections, revocations};
 use crate::reload::Outcome;
 
 const INDEX: &str = "\
@@ -42,9 +42,7 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (method, path) = (request.method(), request.uri().path());
-    let check = |guard: Arc<Guard>| guard.check(peer.ip(), method, path, request.headers());
-    let checked = (state.guard)().map_or(Err((StatusCode::FORBIDDEN, "nobody is answered here any more")), check);
-    if let Err((status, why)) = checked {
+    if let Err((status, why)) = (state.guard)().check(peer.ip(), path, request.headers()) {
         tracing::warn!(%peer, %method, path, status = status.as_u16(), "a request to the admin listener was refused");
         return refuse(status, why);
     }
@@ -89,16 +87,16 @@ async fn reload(state: &AdminState) -> Response<Full<Bytes>> {
 fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) -> Response<Full<Bytes>> {
     match path {
         "/" | "/metrics" | "/healthz" | "/readyz" | "/status" if !reads => not_allowed("GET, HEAD"),
-        "/" => page(StatusCode::OK, TEXT, INDEX),
+        "/" => reply::page(StatusCode::OK, TEXT, INDEX),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
             let rendered = state.books.metrics.render(accept);
-            page(StatusCode::OK, rendered.content_type, rendered.body)
+            reply::page(StatusCode::OK, rendered.content_type, rendered.body)
         }
-        "/healthz" => page(StatusCode::OK, TEXT, "ok"),
+        "/healthz" => reply::page(StatusCode::OK, TEXT, "ok"),
         "/readyz" => match (state.ready)() {
-            Ok(()) => page(StatusCode::OK, TEXT, "ready"),
-            Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
+            Ok(()) => reply::page(StatusCode::OK, TEXT, "ready"),
+            Err(why) => reply::page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         },
         "/status" => reply::json(StatusCode::OK, &(state.status)()),
         _ => refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"),

@@ -5,7 +5,9 @@
 //! its slots) and not the edition, which is freed when the last of its handshakes is over. What has to outlive a config is not
 //! here but in [`super::Shared`], or is handed from one edition to the next by its name.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +40,10 @@ pub struct Edition {
     pub drain_timeout: Duration,
     /// How often it is looked whether its files have changed.
     pub auto_reload: Option<Duration>,
-    /// Who may ask at the operator's listener; none where there is no such listener.
-    pub guard: Option<Arc<Guard>>,
+    /// Who may ask at the operator's listener.
+    pub admin_guard: Arc<Guard>,
+    /// Present: the operator's listener speaks TLS.
+    pub admin_tls: Option<TlsAcceptor>,
     /// As it was typed.
     pub config: Config,
 }
@@ -54,7 +58,18 @@ pub struct Listening {
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
     /// Present: it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<ListenerTls>,
+    /// When each of its certificates ends, by its file, in seconds since 1970.
+    pub ends: BTreeMap<PathBuf, u64>,
+}
+
+/// A listener's TLS.
+#[derive(Clone)]
+pub struct ListenerTls {
+    /// Speaks it.
+    pub acceptor: TlsAcceptor,
+    /// A hash of what it is made of, so that the next config knows whether that has changed.
+    pub print: Box<[u8]>,
 }
 
 impl Edition {
@@ -82,10 +97,19 @@ impl Edition {
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,
             auto_reload: loaded.auto_reload,
-            guard: loaded.admin.map(|address| Arc::new(Guard::new(loaded.admin_token, address.ip()))),
+            admin_guard: Arc::new(Guard::new(loaded.admin_token, loaded.admin.map(|address| address.ip()))),
+            admin_tls: loaded.admin_tls.map(TlsAcceptor::from),
             config: loaded.config,
             policy,
         }
+    }
+}
+
+impl Edition {
+    /// The listener of this address, as it was typed.
+    #[must_use]
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listening> {
+        self.listeners.iter().find(|listener| listener.address == address)
     }
 }
 
@@ -95,7 +119,8 @@ impl Listening {
             address: listen.address,
             name: name.clone(),
             handshake_timeout: listen.handshake_timeout,
-            tls: listen.tls.map(TlsAcceptor::from),
+            tls: listen.tls.map(|(config, print)| ListenerTls { acceptor: config.into(), print }),
+            ends: listen.ends,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener as StdListener;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -39,16 +40,18 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
         if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let (looked_at, shown, guarded) = (shared.clone(), shared.clone(), shared.clone());
+                    let (looked_at, shown, guarded, certified) =
+                        (shared.clone(), shared.clone(), shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
                         status: Box::new(move || status::of(&shown)),
-                        guard: Box::new(move || guarded.edition().guard.clone()),
+                        guard: Box::new(move || guarded.edition().admin_guard.clone()),
                         reload: Box::new(reload_by(shared.clone())),
                         revoking: shared.revoking.clone(),
                     };
-                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
+                    let tls = Rc::new(move || certified.edition().admin_tls.clone());
+                    tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }

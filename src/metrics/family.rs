@@ -181,6 +181,8 @@ families! {
         "When the config that is obeyed was taken, in seconds since 1970";
     CONFIG Info "wsgate_config_info" ["hash"]
         "Which config is obeyed: a hash of the file and of those that it names";
+    CERTIFICATE_ENDS Gauge "wsgate_certificate_not_after_timestamp_seconds" ["listener", "certificate"]
+        "When a listener's certificate, or one of its chain, ends, in seconds since 1970; certificate is its file";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     BUILD Info "wsgate_build_info" ["version"]

@@ -40,6 +40,10 @@ impl Collector for Scrape {
         revocations(counts, to)?;
         redis(counts, to)?;
         reloads(&counts.sources.reloads, to)?;
+        let ends = (counts.sources.certificates)();
+        family(to, &family::CERTIFICATE_ENDS, |out| {
+            ends.iter().try_for_each(|one| out.gauge([&one.listener, &one.certificate], one.not_after))
+        })?;
         itself(counts, to)
     }
 }

@@ -47,6 +47,9 @@ fn metrics() -> Metrics {
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
         reloads: Arc::default(),
+        certificates: Box::new(|| {
+            vec![CertificateEnd { listener: "0.0.0.0:8443".into(), certificate: "a.pem".into(), not_after: 12 }]
+        }),
         log_dropped: Box::new(|| 5),
     };
     let roll = Roll { limits: vec![limit], ..(*Roll::of(["chat", "a\"b"])).clone() };

@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod admin;
 mod caps;
 mod certificates;
 mod expiry;
@@ -129,6 +130,7 @@ impl Policy {
         let mut found = Findings { call, ..Findings::default() };
         sections::check_server(&config.server, &mut found);
         sections::check_addresses(config, &mut found);
+        config.admin.iter().for_each(|typed| admin::check(typed, &mut found));
         // The same keys: or nobody would be found again.
         let hasher = previous.map_or_else(KeyHasher::default, |previous| previous.carried.hasher.clone());
         let wishes = previous.map_or_else(Arc::default, |previous| previous.wishes.clone());
