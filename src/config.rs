@@ -41,7 +41,7 @@ pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
-pub use route::{DenyBy, ExpiryNotice, OnExpiry, Route};
+pub use route::{DenyBy, ExpiryNotice, OnExpiry, OnReload, Route};
 pub use schema::schema;
 use value::Size;
 pub use zone::{Store, Zone, ZoneKey};

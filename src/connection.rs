@@ -25,6 +25,7 @@ use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
+use crate::reload;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -101,7 +102,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     });
     match Box::pin(exchange(stream, &handshake, deadline, edition.max_head)).await {
         Exchanged::Done(stream, first) => match (handshake.opened.take(), handshake.told.take()) {
-            (Some(handover), _) => begin(&worker, listening.name.clone(), stream, &first, handover),
+            (Some(handover), _) => begin(&worker, &edition, listening.name.clone(), stream, &first, handover),
             (None, Some(told)) => told::close(stream, &first, told).await,
             (None, None) => linger(stream).await,
         },
@@ -166,16 +167,24 @@ async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, 
 }
 
 /// The 101 is out: a small task of its own carries on, and this one ends.
-fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], handover: Handover) {
-    let Handover { attempt, route, admission, upstream } = handover;
+fn begin(
+    worker: &Rc<Worker>,
+    edition: &Arc<Edition>,
+    listener: Arc<str>,
+    client: Stream,
+    first: &[u8],
+    handover: Handover,
+) {
+    let Handover { attempt, route, mut admission, upstream } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
     let id = books.sessions.next_id();
-    let holder = Holder::from(&admission);
+    let holder = Holder::from(&mut admission);
     let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
+    reload::end_if_changed(shared, edition, &entry);
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);

@@ -5,6 +5,7 @@
 //! CPU; caps last, since they are the one thing that is held.
 
 pub mod account;
+pub mod again;
 pub mod assertion;
 pub mod bucket;
 pub mod cap;
@@ -47,6 +48,7 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::deny::Deny;
+use again::Asked;
 use cap::Cap;
 use certificate::Certificate;
 use compile::Carried;
@@ -160,6 +162,8 @@ pub struct Admission {
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
     pub captures: Captures,
+    /// What the session has to remember to be judged again.
+    pub asked: Option<Box<Asked>>,
 }
 
 /// The no.

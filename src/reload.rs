@@ -4,6 +4,8 @@
 //! It is asked for by a signal, by the operator's listener, or by files that changed. A config that was refused is read again
 //! when it changes, and so is said to be wrong once.
 
+mod enforce;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::keyset::Tasks;
 use crate::load::{Attempt, Loaded, Source};
 use crate::material::Seen;
 use crate::metrics::ReloadCounts;
+
+pub use enforce::end_if_changed;
 
 /// Reloads that may wait for their turn; one that finds no place is refused.
 const WAITING: usize = 16;
@@ -173,7 +177,7 @@ async fn read(source: Source, edition: Arc<Edition>) -> Attempt {
 }
 
 /// Publishes it, or keeps what there is.
-fn take(shared: &Shared, attempt: Attempt) -> Outcome {
+fn take(shared: &Arc<Shared>, attempt: Attempt) -> Outcome {
     let counts = &shared.reloads.counts;
     match attempt.result {
         Ok(loaded) => {
@@ -194,12 +198,13 @@ fn take(shared: &Shared, attempt: Attempt) -> Outcome {
     }
 }
 
-fn publish(shared: &Shared, loaded: Loaded) {
+fn publish(shared: &Arc<Shared>, loaded: Loaded) {
     let edition = Edition::new(loaded, Some(&shared.edition()), &[]);
     // Before anybody counts for a name that is new.
     shared.books.metrics.grow(&edition.policy.roll);
     edition.policy.begin();
     shared.publish(edition);
+    tokio::task::spawn_local(enforce::run(shared.clone(), shared.edition()));
 }
 
 fn say(trigger: Trigger, outcome: &Outcome) {

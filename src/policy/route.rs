@@ -21,7 +21,7 @@ use super::token::Verifier;
 use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
-use crate::config::{DenyBy, Store};
+use crate::config::{DenyBy, OnReload, Store};
 
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
@@ -59,6 +59,8 @@ pub struct Route {
     pub origins: Option<Origins>,
     /// How a refusal is told.
     pub deny: DenyBy,
+    /// What a new config does to its sessions.
+    pub on_reload: OnReload,
     /// The rates of handshakes, in the order of the file.
     pub handshakes: Vec<HandshakeLimit>,
     /// What may flow on its sessions.

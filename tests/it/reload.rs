@@ -1,5 +1,6 @@
 //! A new config in a gateway that runs: what changes, what stays, and that nobody who is connected notices.
 
+mod enforce;
 mod files;
 mod state;
 

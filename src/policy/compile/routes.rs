@@ -100,6 +100,7 @@ fn one(
         upward: upward?,
         origins,
         deny: typed.deny,
+        on_reload: typed.on_reload,
         handshakes,
         flow,
         caps,
