@@ -22,6 +22,7 @@ use crate::deny::Deny;
 use crate::gateway::{Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
+use crate::id::Id;
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
 use crate::session::exit::Exit;
@@ -37,6 +38,8 @@ const LINGER: (Duration, usize) = (Duration::from_millis(500), 64 * 1024);
 
 /// One accepted socket.
 pub struct Accepted {
+    /// Its name.
+    pub id: Id,
     /// The socket.
     pub tcp: TcpStream,
     /// Its other end.
@@ -49,7 +52,7 @@ pub struct Accepted {
 
 /// Serves one socket until its session begins or its handshake is refused.
 pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { tcp, peer, listener, place } = accepted;
+    let Accepted { id, tcp, peer, listener, place } = accepted;
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
     let deadline: Instant = shared.books.clock.instant(begun).into();
@@ -57,7 +60,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
     let fail = |deny, why| {
-        Attempt::headless(shared.clone(), listener, peer, begun).refused(&Denial::new(deny, why), false);
+        Attempt::headless(shared.clone(), id, listener, peer, begun).refused(&Denial::new(deny, why), false);
     };
     let stream = match &shared.listeners[listener].tls {
         None => Stream::Tcp(tcp),
@@ -86,6 +89,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         secure: matches!(stream, Stream::Tls(_)),
         certificate: presented(&stream),
         worker: worker.clone(),
+        id,
         listener,
         peer,
         accepted: begun,
@@ -102,7 +106,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         },
         Exchanged::Refused(mut stream, denial) => {
             let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
-            let attempt = Attempt::headless(shared.clone(), listener, peer, begun);
+            let attempt = Attempt::headless(shared.clone(), id, listener, peer, begun);
             attempt.refused(&denial, matches!(told, Ok(Ok(()))));
             linger(stream).await;
         }
@@ -165,9 +169,8 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let Handover { attempt, route, admission, upstream } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
-    let id = books.sessions.next_id();
     let holder = Holder::from(&admission);
-    let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
+    let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);

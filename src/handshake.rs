@@ -25,6 +25,7 @@ use hyper::body::Incoming;
 
 use crate::deny::Deny;
 use crate::gateway::{Phase, Place, Worker};
+use crate::id::Id;
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity;
@@ -40,6 +41,8 @@ use told::Told;
 pub struct Handshake {
     /// The thread's share of the gateway.
     pub worker: Rc<Worker>,
+    /// The connection's name.
+    pub id: Id,
     /// Which listener it came through.
     pub listener: usize,
     /// Whose socket it is.
@@ -157,10 +160,11 @@ impl Handshake {
         let mut vouched = std::mem::take(&mut admission.vouched);
         let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
         signed.map_err(|error| {
-            tracing::error!(route = &*route.name, error, "an assertion can't be signed");
+            tracing::error!(connection_id = %self.id, route = &*route.name, error, "an assertion can't be signed");
             Denial::new(Deny::Internal, "an assertion can't be signed")
         })?;
         let caller = Caller {
+            id: self.id,
             peer: self.peer,
             trusted: shared.policy.is_trusted_proxy(self.peer),
             secure: self.secure,

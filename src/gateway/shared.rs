@@ -13,6 +13,7 @@ use super::sources;
 use crate::access_log::AccessLog;
 use crate::books::Books;
 use crate::deny::Deny;
+use crate::id::Ids;
 use crate::keyset::Keysets;
 use crate::load::Loaded;
 use crate::metrics::{Metrics, Sources};
@@ -163,7 +164,8 @@ pub(super) fn share(
     };
     let listeners = loaded.listen.into_iter().zip(&names);
     let metrics = Metrics::new(&routes, workers, &names, clock.now(), sources);
-    let books = Arc::new(Books { metrics, clock, log, sessions: Registry::new(workers), buffered });
+    let books =
+        Arc::new(Books { metrics, clock, log, ids: Ids::default(), sessions: Registry::new(workers), buffered });
     Shared {
         listeners: listeners
             .map(|(listen, name)| Listening {

@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 use crate::access_log::{AccessLog, Format};
 use crate::books::Books;
 use crate::config::OnExpiry;
+use crate::id::Ids;
 use crate::load;
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
@@ -140,8 +141,8 @@ impl Rig {
         let sources = Sources { limits, ..Sources::default() };
         let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), sources);
         let active = metrics.traffic(0, 0).enter();
-        let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
-        let id = books.sessions.next_id();
+        let books = Arc::new(Books { clock, metrics, log, ids: Ids::default(), sessions: Registry::new(1), buffered });
+        let id = books.ids.next();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
         let entry = books.sessions.enter(0, live);
