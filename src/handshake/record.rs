@@ -23,7 +23,7 @@ const KEPT: usize = 1024;
 pub struct Attempt {
     shared: Arc<Shared>,
     id: Id,
-    listener: usize,
+    listener: Arc<str>,
     client: IpAddr,
     accepted: u64,
     host: Option<Box<[u8]>>,
@@ -42,7 +42,8 @@ impl Attempt {
         let path: String = parts.uri.path().chars().take(KEPT).collect();
         let query = if parts.uri.query().is_some() { "?" } else { "" };
         let shared = handshake.worker.shared.clone();
-        let mut attempt = Self::headless(shared, handshake.id, handshake.listener, client, handshake.accepted);
+        let mut attempt =
+            Self::headless(shared, handshake.id, handshake.listening().name.clone(), client, handshake.accepted);
         attempt.host = parts.headers.get(header::HOST).map(copy);
         attempt.path = Some(format!("{path}{query}").into());
         attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
@@ -51,7 +52,7 @@ impl Attempt {
 
     /// A handshake that failed before there was a head.
     #[must_use]
-    pub fn headless(shared: Arc<Shared>, id: Id, listener: usize, client: IpAddr, accepted: u64) -> Self {
+    pub fn headless(shared: Arc<Shared>, id: Id, listener: Arc<str>, client: IpAddr, accepted: u64) -> Self {
         Self {
             shared,
             id,
@@ -108,7 +109,7 @@ impl Attempt {
         self.over = true;
         let duration = self.duration();
         self.shared.books.metrics.handshake(
-            self.route.as_ref().map(|route| route.index),
+            self.route.as_ref().map(|route| route.slot),
             Ok(()),
             duration,
             self.example(),
@@ -138,7 +139,7 @@ impl Attempt {
         let books = &self.shared.books;
         let duration_ms = self.duration();
         books.metrics.handshake(
-            self.route.as_ref().map(|route| route.index),
+            self.route.as_ref().map(|route| route.slot),
             Err(denial.deny),
             duration_ms,
             self.example(),
@@ -146,7 +147,7 @@ impl Attempt {
         books.log.refused(&Refused {
             time: Timestamp(books.clock.now().wall),
             connection_id: self.id,
-            listener: &self.shared.listeners[self.listener].name,
+            listener: &self.listener,
             route: self.route.as_ref().map(|route| &*route.name),
             client: self.client,
             host: self.host.as_deref().map(Said::bytes),

@@ -5,6 +5,7 @@ use super::*;
 use crate::deny::Direction;
 use crate::id::Id;
 use crate::policy::limit::{Action, LimitId, LimitInfo, What};
+use crate::policy::roll::Roll;
 
 const EXAMPLE: Example = Example { id: Id(0xabc), wall: 1_700_000_000_500 };
 
@@ -24,7 +25,6 @@ fn metrics() -> Metrics {
         actions: &[Action::Refuse, Action::Delay],
     };
     let sources = Sources {
-        limits: [limit].into(),
         zones: Box::new(|| vec![ZoneFill { zone: "per_ip".into(), entries: 3, capacity: 65_536, full: 2 }]),
         caps: Box::new(|| {
             vec![
@@ -51,9 +51,9 @@ fn metrics() -> Metrics {
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
-    let routes = ["chat".into(), "a\"b".into()];
+    let roll = Roll { limits: vec![limit], ..(*Roll::of(["chat", "a\"b"])).clone() };
     let started = Now { mono: 0, wall: 1_700_000_000_500 };
-    Metrics::new(&routes, 2, &["0.0.0.0:8443".to_owned()], started, sources)
+    Metrics::new(&roll, 2, &["0.0.0.0:8443".to_owned()], started, sources)
 }
 
 /// Every sample of a scrape by its name and labels.
@@ -389,4 +389,22 @@ fn what_can_become_of_a_renewal_stands_at_zero_from_the_start() {
     }
     assert!(!results.contains_key("route_cap") && !results.contains_key("admitted"), "{results:?}");
     assert_eq!(samples["wsgate_sessions_expired_total{route=\"chat\"}"], 1.0);
+}
+
+#[test]
+fn counts_go_on_when_names_come_and_go() {
+    let first = Roll::of(["chat", "gone"]);
+    let metrics = Metrics::new(&first, 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
+    metrics.handshake(Some(1), Ok(()), 1, EXAMPLE);
+    let session = metrics.traffic(1, 1).enter();
+    metrics.grow(&Roll::of(["chat", "gone", "new"]));
+    metrics.handshake(Some(1), Ok(()), 1, EXAMPLE);
+    metrics.handshake(Some(2), Ok(()), 1, EXAMPLE);
+    session.passed(Direction::ToClient, 3);
+    let samples = samples(&metrics);
+    let admitted = |route| samples[&format!("wsgate_handshakes_total{{route=\"{route}\",result=\"admitted\"}}")];
+    assert_eq!(["chat", "gone", "new"].map(admitted), [0.0, 2.0, 1.0]);
+    let active = |route| samples[&format!("wsgate_sessions_active{{route=\"{route}\"}}")];
+    assert_eq!(["chat", "gone", "new"].map(active), [0.0, 1.0, 0.0]);
+    assert_eq!(samples["wsgate_messages_total{route=\"gone\",direction=\"to_client\"}"], 3.0);
 }

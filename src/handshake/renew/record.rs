@@ -19,7 +19,7 @@ use crate::policy::route::Route;
 pub(super) struct Record {
     shared: Arc<Shared>,
     id: Id,
-    listener: usize,
+    listener: Arc<str>,
     route: Arc<Route>,
     client: IpAddr,
     accepted: u64,
@@ -35,7 +35,7 @@ impl Record {
         Self {
             shared: handshake.worker.shared.clone(),
             id: handshake.id,
-            listener: handshake.listener,
+            listener: handshake.listening().name.clone(),
             route,
             client,
             accepted: handshake.accepted,
@@ -64,11 +64,11 @@ impl Record {
         self.over = true;
         let books = &self.shared.books;
         let denial = result.err();
-        books.metrics.renewal(self.route.index, result.map(|_| ()).map_err(|denial| denial.deny));
+        books.metrics.renewal(self.route.slot, result.map(|_| ()).map_err(|denial| denial.deny));
         books.log.renewed(&Renewed {
             time: Timestamp(books.clock.now().wall),
             connection_id: self.id,
-            listener: &self.shared.listeners[self.listener].name,
+            listener: &self.listener,
             route: &self.route.name,
             client: self.client,
             origin: self.origin.as_deref().map(Said::bytes),
