@@ -40,7 +40,6 @@ pub struct ConfigStatus {
     pub hash: String,
     pub taken_at: f64,
     pub last_reload_successful: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 

@@ -72,6 +72,7 @@ async fn a_secret_that_changes_ends_the_sessions_of_the_old_one() {
     let mut carol = gate.session_of(&backend, &Ask::to("/ws").bearer(&sign(&gate, new, "carol", 600))).await;
     gate.reloaded(|text| text).await;
     stays(&mut carol).await;
+    drop(carol);
     gate.leave().await;
 }
 
@@ -84,5 +85,6 @@ async fn without_the_word_they_go_on_and_remember_nothing() {
     assert!(gate.shared().books.sessions.all().iter().all(|live| live.holder.asked.is_none()));
     gate.reloaded(|text| text.replace(", \"https://b.example.com\"", "")).await;
     stays(&mut session).await;
+    drop(session);
     gate.leave().await;
 }

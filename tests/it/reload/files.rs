@@ -103,5 +103,6 @@ async fn a_certificate_is_swapped_under_new_connections_and_a_mismatched_pair_ke
     assert_ne!(presented(&gate, &client).await, before);
     session.say(&Frame::text("still here")).await;
     assert_eq!(upstream.frame().await, Frame::text("still here"));
+    drop((session, upstream));
     gate.leave().await;
 }

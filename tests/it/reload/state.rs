@@ -57,6 +57,7 @@ async fn an_account_that_sessions_share_is_one_for_those_before_and_those_after(
     assert_eq!(gate.shared().edition().policy.zones[0].held(), 1, "one account");
     old.say(&Frame::text("3")).await;
     assert_eq!(old.frame().await.as_close(), (4029, "message_rate"));
+    drop((old, old_up, new, new_up));
     gate.leave().await;
 }
 
@@ -117,7 +118,7 @@ async fn a_zone_that_counts_by_another_key_is_refused_by_name() {
 async fn who_was_thrown_out_stays_out_also_from_routes_and_issuers_that_come() {
     let backend = Backend::new().await;
     let mut gate = Gate::new(&backend.url(), "jwt = \"main\"");
-    let (mut client, _upstream) = gate.session_of(&backend, &ask().bearer(&gate.token("bob", 600))).await;
+    let (mut client, upstream) = gate.session_of(&backend, &ask().bearer(&gate.token("bob", 600))).await;
     gate.revoke(&json!({ "subject": "alice" })).await;
     gate.reloaded(|text| {
         let issuer = "[jwt.second]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\nissuer = \"second\"\n";
@@ -140,6 +141,7 @@ async fn who_was_thrown_out_stays_out_also_from_routes_and_issuers_that_come() {
     gate.revoke(&json!({ "subject": "carol", "jwt": "second" })).await;
     gate.revoke(&json!({ "subject": "bob" })).await;
     assert_eq!(client.frame().await.as_close(), (4001, "token_revoked"));
+    drop((client, upstream));
     gate.leave().await;
 }
 
