@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
-use crate::gateway::{Place, Worker};
+use crate::gateway::{Edition, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::policy::Denial;
@@ -41,6 +42,8 @@ pub struct Accepted {
     pub tcp: TcpStream,
     /// Its other end.
     pub peer: IpAddr,
+    /// The config that its handshake is judged by, whatever is obeyed meanwhile.
+    pub edition: Arc<Edition>,
     /// Which listener it came through.
     pub listener: usize,
     /// Held until the session begins, or the handshake has to wait.
@@ -49,17 +52,18 @@ pub struct Accepted {
 
 /// Serves one socket until its session begins or its handshake is refused.
 pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { tcp, peer, listener, place } = accepted;
+    let Accepted { tcp, peer, edition, listener, place } = accepted;
+    let listening = &edition.listeners[listener];
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
     let deadline: Instant = shared.books.clock.instant(begun).into();
-    let deadline = deadline + shared.listeners[listener].handshake_timeout;
+    let deadline = deadline + listening.handshake_timeout;
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
     let fail = |deny, why| {
-        Attempt::headless(shared.clone(), listener, peer, begun).refused(&Denial::new(deny, why), false);
+        Attempt::headless(shared.clone(), listening.name.clone(), peer, begun).refused(&Denial::new(deny, why), false);
     };
-    let stream = match &shared.listeners[listener].tls {
+    let stream = match &listening.tls {
         None => Stream::Tcp(tcp),
         Some(acceptor) => {
             let accept = async {
@@ -86,6 +90,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         secure: matches!(stream, Stream::Tls(_)),
         certificate: presented(&stream),
         worker: worker.clone(),
+        edition: edition.clone(),
         listener,
         peer,
         accepted: begun,
@@ -94,15 +99,15 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         opened: RefCell::new(None),
         told: Cell::new(None),
     });
-    match Box::pin(exchange(stream, &handshake, deadline, shared.max_head)).await {
+    match Box::pin(exchange(stream, &handshake, deadline, edition.max_head)).await {
         Exchanged::Done(stream, first) => match (handshake.opened.take(), handshake.told.take()) {
-            (Some(handover), _) => begin(&worker, listener, stream, &first, handover),
+            (Some(handover), _) => begin(&worker, listening.name.clone(), stream, &first, handover),
             (None, Some(told)) => told::close(stream, &first, told).await,
             (None, None) => linger(stream).await,
         },
         Exchanged::Refused(mut stream, denial) => {
             let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
-            let attempt = Attempt::headless(shared.clone(), listener, peer, begun);
+            let attempt = Attempt::headless(shared.clone(), listening.name.clone(), peer, begun);
             attempt.refused(&denial, matches!(told, Ok(Ok(()))));
             linger(stream).await;
         }
@@ -161,7 +166,7 @@ async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, 
 }
 
 /// The 101 is out: a small task of its own carries on, and this one ends.
-fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], handover: Handover) {
+fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], handover: Handover) {
     let Handover { attempt, route, admission, upstream } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
@@ -172,8 +177,7 @@ fn begin(worker: &Rc<Worker>, listener: usize, client: Stream, first: &[u8], han
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
     admission.permits.begun(&entry);
-    let active = worker.traffic[route.index].enter();
-    let listener = shared.listeners[listener].name.clone();
+    let active = books.metrics.traffic(worker.index, route.slot).enter();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
     let opened = Opened {
         client: (client, first),

@@ -13,7 +13,8 @@ use crate::now::millis;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Returns once every session is over, or at the latest when the last one's Close has waited for its answer.
-pub async fn run(shared: &Shared, drain_timeout: Duration) {
+pub async fn run(shared: &Shared) {
+    let edition = shared.edition();
     let clock = &shared.books.clock;
     let begun = clock.mono();
     let sessions = shared.books.sessions.all();
@@ -21,12 +22,12 @@ pub async fn run(shared: &Shared, drain_timeout: Duration) {
     tracing::info!(sessions = count, "draining");
     for (told, session) in sessions.into_iter().enumerate() {
         // Several at a time where they are many, so that the rest between them does not add up to more than the drain time.
-        while told >= due(count, clock.mono() - begun, drain_timeout) && !shared.books.sessions.is_empty() {
+        while told >= due(count, clock.mono() - begun, edition.drain_timeout) && !shared.books.sessions.is_empty() {
             sleep(LOOK).await;
         }
         session.order(Deny::Draining);
     }
-    let patience = shared.policy.routes.iter().map(|route| route.terms.close_timeout).max().unwrap_or(0);
+    let patience = edition.policy.routes.iter().map(|route| route.terms.close_timeout).max().unwrap_or(0);
     let deadline = clock.mono() + patience + 1000;
     while clock.mono() < deadline && !is_quiet(shared) {
         // Those whose handshake was under way when the drain began.

@@ -4,6 +4,7 @@
 //! more thread does what is no traffic: the admin's pages and the drain.
 
 mod bind;
+pub mod edition;
 mod house;
 pub mod lag;
 mod shared;
@@ -16,7 +17,6 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -26,7 +26,6 @@ use crate::access_log::{AccessLog, Format};
 use crate::admin::Guard;
 use crate::listener;
 use crate::load::Loaded;
-use crate::metrics::Traffic;
 use crate::now::Clock;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
@@ -34,7 +33,8 @@ use bind::{bind, named};
 use house::{Desk, keep_house};
 use turns::Turns;
 
-pub use shared::{Listening, Phase, Place, Shared};
+pub use edition::{Edition, Listening};
+pub use shared::{Phase, Place, Shared};
 
 /// One thread's share of the gateway.
 pub struct Worker {
@@ -42,8 +42,6 @@ pub struct Worker {
     pub index: usize,
     /// What all have.
     pub shared: Arc<Shared>,
-    /// Its own counters, by route.
-    pub traffic: Vec<Arc<Traffic>>,
     /// For the costly step of each handshake.
     pub turns: Turns,
 }
@@ -51,8 +49,8 @@ pub struct Worker {
 impl Worker {
     /// Whether it keeps up with its work.
     #[must_use]
-    pub fn pace(&self) -> Pace {
-        self.shared.lags[self.index].pace(self.shared.max_lag)
+    pub fn pace(&self, edition: &Edition) -> Pace {
+        self.shared.lags[self.index].pace(edition.max_lag)
     }
 }
 
@@ -94,7 +92,6 @@ impl Gateway {
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
-        let drain_timeout = loaded.drain_timeout;
         let token = loaded.admin_token.take();
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
@@ -102,23 +99,17 @@ impl Gateway {
             let guard = Guard::new(token, address.ip());
             Desk { socket, guard }
         });
-        let started = gateway.spawn_all(sockets, workers, admin, drain_timeout);
+        let started = gateway.spawn_all(sockets, workers, admin);
         if started.is_err() {
             gateway.stop();
         }
         started.map(|()| gateway)
     }
 
-    fn spawn_all(
-        &mut self,
-        mut sockets: Vec<Vec<StdListener>>,
-        workers: usize,
-        admin: Option<Desk>,
-        drain_timeout: Duration,
-    ) -> io::Result<()> {
+    fn spawn_all(&mut self, mut sockets: Vec<Vec<StdListener>>, workers: usize, admin: Option<Desk>) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
         let shared = self.shared.clone();
-        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin, drain_timeout))?;
+        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin))?;
         for index in 0..workers {
             let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
             let shared = self.shared.clone();
@@ -186,9 +177,8 @@ impl Gateway {
 
 /// A worker's life.
 fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
-    let traffic = (0..shared.policy.routes.len()).map(|route| shared.books.metrics.traffic(index, route)).collect();
     let mut phase = shared.phase.subscribe();
-    let worker = Rc::new(Worker { index, shared, traffic, turns: Turns::default() });
+    let worker = Rc::new(Worker { index, shared, turns: Turns::default() });
     runtime.block_on(async move {
         let watched = worker.shared.clone();
         tokio::task::spawn_local(async move { watched.lags[index].watch(&watched.books.clock).await });

@@ -24,7 +24,7 @@ use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 
 use crate::deny::Deny;
-use crate::gateway::{Phase, Place, Worker};
+use crate::gateway::{Edition, Listening, Phase, Place, Worker};
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity;
@@ -40,6 +40,8 @@ use told::Told;
 pub struct Handshake {
     /// The thread's share of the gateway.
     pub worker: Rc<Worker>,
+    /// The config that judges it.
+    pub edition: Arc<Edition>,
     /// Which listener it came through.
     pub listener: usize,
     /// Whose socket it is.
@@ -91,9 +93,14 @@ impl hyper::service::Service<Request<Incoming>> for SharedHandshake {
 pub struct SharedHandshake(pub Rc<Handshake>);
 
 impl Handshake {
+    /// The listener that it came through.
+    fn listening(&self) -> &Listening {
+        &self.edition.listeners[self.listener]
+    }
+
     async fn handle(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
-        let policy = &self.worker.shared.policy;
+        let policy = &self.edition.policy;
         if let Some(asked) = renew::asked(policy, &parts) {
             return renew::serve(self, asked, &parts, body).await;
         }
@@ -131,14 +138,14 @@ impl Handshake {
         client: IpAddr,
         attempt: &mut Attempt,
     ) -> Result<(Arc<Route>, Admission, Answered), Denial> {
-        let shared = &self.worker.shared;
+        let (shared, edition) = (&self.worker.shared, &*self.edition);
         if shared.is_draining() {
             return Err(draining());
         }
         let opening = Opening::parse(&parts.method, &parts.uri, parts.version, &parts.headers)
             .map_err(|flaw| Denial::new(flaw.deny, flaw.why))?;
-        if self.worker.pace() != Pace::Keeps
-            && let Some(route) = shared.policy.route(&opening)
+        if self.worker.pace(edition) != Pace::Keeps
+            && let Some(route) = edition.policy.route(&opening)
         {
             attempt.found(route);
             return Err(overloaded());
@@ -146,7 +153,7 @@ impl Handshake {
         let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
         let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
-        let decision = admission::admit(shared, &ask).await;
+        let decision = admission::admit(shared, edition, &ask).await;
         attempt.decided(&decision);
         slots::warn_of(shared, &decision);
         let mut admission = decision.verdict?;
@@ -162,7 +169,7 @@ impl Handshake {
         })?;
         let caller = Caller {
             peer: self.peer,
-            trusted: shared.policy.is_trusted_proxy(self.peer),
+            trusted: edition.policy.is_trusted_proxy(self.peer),
             secure: self.secure,
             vouched: &vouched,
         };
@@ -171,9 +178,9 @@ impl Handshake {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
         *request.headers_mut() = headers;
-        let tls = shared.upstream_tls[route.index].as_ref();
+        let tls = edition.upstream_tls[route.index].as_ref();
         let answered =
-            Box::pin(upstream::dial(&route.target, tls, request, shared.max_head, route.pass_upstream_errors)).await?;
+            Box::pin(upstream::dial(&route.target, tls, request, edition.max_head, route.pass_upstream_errors)).await?;
         slots::check_still(&admission)?;
         Ok((route, admission, answered))
     }
@@ -199,7 +206,7 @@ impl Handshake {
         }
         self.rest(admission.wait_ms).await?;
         slots::check_still(admission)?;
-        identity::check_still(route, admission, &shared.policy.revocations, shared.books.clock.now())
+        identity::check_still(route, admission, shared.revoking.list(), shared.books.clock.now())
     }
 }
 

@@ -36,18 +36,19 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 metrics.accepted(index);
+                let edition = shared.edition();
                 let peer = peer.ip().to_canonical();
-                if shared.listeners[index].tls.is_some() && worker.pace() == Pace::FarBehind {
+                if edition.listeners[index].tls.is_some() && worker.pace(&edition) == Pace::FarBehind {
                     metrics.shed(index);
                     continue;
                 }
-                let Some(share) = shared.handshake_share(peer) else {
+                let Some(share) = shared.handshake_share(&edition, peer) else {
                     metrics.shed(index);
                     continue;
                 };
                 // Reached, this bound leaves further clients in the kernel's queue. It is never closed.
                 let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
-                let accepted = Accepted { tcp, peer, listener: index, place: Place::new(place, share) };
+                let accepted = Accepted { tcp, peer, edition, listener: index, place: Place::new(place, share) };
                 tokio::task::spawn_local(connection::serve(worker.clone(), accepted));
             }
             Err(error) => {
@@ -55,7 +56,7 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                 if is_one_clients(&error) {
                     continue;
                 }
-                tracing::error!(listener = &*shared.listeners[index].name, %error, "accepting rests for 100 ms");
+                tracing::error!(listener = &*shared.edition().listeners[index].name, %error, "accepting rests for 100 ms");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

@@ -22,7 +22,8 @@ use prometheus_client::registry::Registry;
 use crate::deny::{Deny, Side};
 use crate::now::Now;
 use crate::policy::limit::Exceeded;
-use counts::{Counts, ListenerCounts};
+use crate::policy::roll::Roll;
+use counts::{Counts, ListenerCounts, RouteCounts};
 use scrape::Scrape;
 
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
@@ -32,7 +33,7 @@ pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.
 ///
-/// Routes, workers and listeners are named by their index in what [`Metrics::new`] was given.
+/// Routes and limits are named by their place in a [`Roll`], workers and listeners by their index.
 #[derive(Debug)]
 pub struct Metrics {
     counts: Arc<Counts>,
@@ -51,11 +52,17 @@ pub struct Rendered {
 impl Metrics {
     /// All counts at zero. `started` is what `wsgate_start_time_seconds` says.
     #[must_use]
-    pub fn new(routes: &[Arc<str>], workers: usize, listeners: &[String], started: Now, sources: Sources) -> Self {
-        let counts = Arc::new(Counts::new(routes, workers, listeners, sources, started.wall));
+    pub fn new(roll: &Roll, workers: usize, listeners: &[String], started: Now, sources: Sources) -> Self {
+        let counts = Arc::new(Counts::new(roll, workers, listeners, sources, started.wall));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(counts.clone())));
         Self { counts, registry }
+    }
+
+    /// Makes room for the names that are new in a roll which follows the one before; all counts go on. To be called before
+    /// anybody counts for such a name.
+    pub fn grow(&self, roll: &Roll) {
+        self.counts.grow(roll);
     }
 
     /// When the gateway started, in milliseconds of the wall clock.
@@ -64,10 +71,10 @@ impl Metrics {
         self.counts.started_wall_ms
     }
 
-    /// The counts of one route on one worker: to be taken once for each session, or kept by the worker.
+    /// The counts of one route on one worker: to be taken once for each session.
     #[must_use]
     pub fn traffic(&self, worker: usize, route: usize) -> Arc<Traffic> {
-        self.counts.traffic[worker][route].clone()
+        self.counts.named.load().traffic[worker][route].clone()
     }
 
     /// Counts the end of a handshake. `duration_ms` counts where there is a route.
@@ -76,7 +83,7 @@ impl Metrics {
             self.counts.unrouted.up(result.err());
             return;
         };
-        let route = &self.counts.routes[route];
+        let route = self.route(route);
         route.handshakes.up(result.err());
         route.handshake_seconds.observe(duration_ms as f64 / 1e3);
     }
@@ -85,7 +92,7 @@ impl Metrics {
     ///
     /// [`Direction::index`]: crate::deny::Direction::index
     pub fn session_ended(&self, route: usize, side: Side, reason: Option<Deny>, duration_ms: u64, messages: [u64; 2]) {
-        let route = &self.counts.routes[route];
+        let route = self.route(route);
         route.ended[side.index()].up(reason);
         route.session_seconds.observe(duration_ms as f64 / 1e3);
         for (histogram, messages) in route.session_messages.iter().zip(messages) {
@@ -95,17 +102,17 @@ impl Metrics {
 
     /// Counts a renewal: whether it moved any session.
     pub fn renewal(&self, route: usize, result: Result<(), Deny>) {
-        self.counts.routes[route].renewals.up(result.err());
+        self.route(route).renewals.up(result.err());
     }
 
     /// Counts a session that outlives its identity.
     pub fn identity_expired(&self, route: usize) {
-        self.counts.routes[route].expired.up();
+        self.route(route).expired.up();
     }
 
     /// Counts what exceeded a limit, and says which that is; none of a limit that is not known here.
-    pub fn exceeded(&self, exceeded: Exceeded, count: u64) -> Option<&LimitCounts> {
-        let counts = self.counts.limits.get(exceeded.limit.0)?;
+    pub fn exceeded(&self, exceeded: Exceeded, count: u64) -> Option<Arc<LimitCounts>> {
+        let counts = self.counts.named.load().limits.get(exceeded.limit.0)?.clone();
         counts.add(exceeded.action, count);
         Some(counts)
     }
@@ -147,6 +154,10 @@ impl Metrics {
             return Rendered { content_type: text::OPENMETRICS, body };
         }
         Rendered { content_type: text::CLASSIC, body: text::classic(&body) }
+    }
+
+    fn route(&self, slot: usize) -> Arc<RouteCounts> {
+        self.counts.named.load().routes[slot].clone()
     }
 
     fn listener(&self, listener: usize) -> &ListenerCounts {

@@ -28,6 +28,7 @@ pub mod renew;
 pub mod request;
 pub mod require;
 pub mod revocation;
+pub mod roll;
 pub mod route;
 pub mod slots;
 pub mod stages;
@@ -51,12 +52,13 @@ use certificate::Certificate;
 use identity::Identity;
 use key::KeyHasher;
 use lease::wishes::Wishes;
-use limit::{Exceeded, LimitInfo};
+use limit::Exceeded;
 use meter::open::Meters;
 use remote::Remote;
 use renew::Lineage;
 use request::Opening;
 use revocation::Revocations;
+use roll::Roll;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
 use token::published::{Behind, Published};
@@ -68,7 +70,7 @@ pub use slots::{Near, Permits};
 /// Everything that decides, compiled from one config; never changed.
 #[derive(Debug)]
 pub struct Policy {
-    /// In the order of the file, which is the order of the metrics.
+    /// In the order of the file.
     pub routes: Vec<Arc<Route>>,
     /// Every host and path that leads to one of them, the most particular first.
     ranked: Vec<(Matcher, Arc<Route>)>,
@@ -80,8 +82,8 @@ pub struct Policy {
     pub zones: Vec<Arc<Zone>>,
     /// Leases that want more of their budgets.
     pub wishes: Arc<Wishes>,
-    /// Every limit of every route, by [`limit::LimitId`].
-    pub limits: Arc<[LimitInfo]>,
+    /// Where routes and limits are counted.
+    pub roll: Arc<Roll>,
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
     pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.

@@ -13,6 +13,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
 use crate::policy::revocation::{Revocations, Settings};
+use crate::policy::roll::Roll;
 use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::holder::Holder;
@@ -31,7 +32,7 @@ fn state() -> Arc<AdminState> {
 /// With this token, on a listener of this address.
 fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let clock = Clock::system();
-    let metrics = Metrics::new(&["chat".into()], 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
+    let metrics = Metrics::new(&Roll::of(["chat"]), 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
     let (log, _) = AccessLog::new(Format::Off, std::io::sink());
     let books = Books { clock, metrics, log, sessions: Registry::new(1), buffered: Buffered::new(u64::MAX) };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
@@ -20,15 +19,15 @@ pub(super) struct Desk {
 }
 
 /// The other thread's life: the admin's pages and the key sets until the drain is over.
-pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>, drain_timeout: Duration) {
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>) {
     runtime.block_on(async {
-        for task in shared.keysets.tasks(&shared.books.clock) {
+        for task in shared.edition().keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
         }
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
-            let (wishes, clock) = (shared.policy.wishes.clone(), shared.books.clock.clone());
+            let (wishes, clock) = (shared.edition().policy.wishes.clone(), shared.books.clock.clone());
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
@@ -51,7 +50,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
         let mut phase = shared.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         tokio::select! {
-            () = drain::run(shared, drain_timeout) => {}
+            () = drain::run(shared) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
         }
         shared.phase.send_replace(Phase::Stopped);
@@ -64,7 +63,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
 /// What other gateways say.
 fn heard(shared: Arc<Shared>) -> store::Listener {
     Box::new(move |heard| match heard {
-        Heard::Evict { cap, key } => shared.policy.close_oldest(cap, key),
+        Heard::Evict { cap, key } => shared.edition().policy.close_oldest(cap, key),
         Heard::Connected | Heard::Message { .. } => shared.revoking.hear(&heard),
     })
 }
@@ -74,7 +73,7 @@ fn is_ready(shared: &Shared) -> Result<(), String> {
     if shared.is_draining() {
         return Err("draining".to_owned());
     }
-    let mut missing = shared.keysets.missing(&shared.books.clock);
+    let mut missing = shared.edition().keysets.missing(&shared.books.clock);
     missing.extend(shared.revoking.missing().map(str::to_owned));
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use super::edition::Edition;
 use super::lag::Lag;
-use crate::access_log::AccessLog;
-use crate::keyset::Keysets;
 use crate::metrics::{CapFill, KeysFill, Sources, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
@@ -15,42 +15,41 @@ use crate::policy::route::Route;
 use crate::policy::slots::KeyedLimit;
 use crate::policy::zone::Zone;
 use crate::session::buffered::Buffered;
-use crate::store::Redis;
 
-/// What the metrics ask for at each scrape.
-pub(super) fn of(
-    policy: &Arc<Policy>,
-    keysets: &Arc<Keysets>,
-    clock: &Clock,
-    handshakes: &Arc<Semaphore>,
-    places: usize,
-    log: &AccessLog,
-    redis: Option<&Redis>,
-) -> Sources {
-    let handshakes = handshakes.clone();
+/// What is asked of the edition that is obeyed then.
+pub(super) fn of(edition: &Arc<ArcSwap<Edition>>, clock: &Clock) -> Sources {
+    let key_sets = {
+        let clock = clock.clone();
+        move |edition: &Edition| edition.keysets.fill(&clock)
+    };
     let revocations = {
-        let (policy, clock) = (policy.clone(), clock.clone());
-        move || {
-            let revocations = &policy.revocations;
+        let clock = clock.clone();
+        move |edition: &Edition| {
+            let revocations = &edition.policy.revocations;
             (revocations.entries(0, clock.now().wall).1 as u64, revocations.capacity() as u64)
         }
     };
-    let key_sets = {
-        let (keysets, clock) = (keysets.clone(), clock.clone());
-        move || keysets.fill(&clock)
-    };
     Sources {
-        limits: policy.limits.clone(),
-        key_sets: Box::new(key_sets),
-        zones: Box::new(zones(policy.clone())),
-        caps: Box::new(caps(policy.clone())),
-        in_flight: Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64),
-        revocations: Box::new(revocations),
-        shared_revocations: None,
-        redis: redis.map(|redis| redis.counts().clone()),
-        log_dropped: Box::new(log.dropped()),
+        key_sets: ask(edition, key_sets),
+        zones: ask(edition, |edition| zones_of(&edition.policy)),
+        caps: ask(edition, |edition| caps_of(&edition.policy)),
+        revocations: ask(edition, revocations),
         ..Sources::default()
     }
+}
+
+fn ask<T>(
+    edition: &Arc<ArcSwap<Edition>>,
+    question: impl Fn(&Edition) -> T + Send + Sync + 'static,
+) -> Box<dyn Fn() -> T + Send + Sync> {
+    let edition = edition.clone();
+    Box::new(move || question(&edition.load()))
+}
+
+/// Handshakes under way, of so many places.
+pub(super) fn in_flight(handshakes: &Arc<Semaphore>, places: usize) -> Box<dyn Fn() -> u64 + Send + Sync> {
+    let handshakes = handshakes.clone();
+    Box::new(move || places.saturating_sub(handshakes.available_permits()) as u64)
 }
 
 /// Bytes that all sessions keep, and how many they may.
@@ -65,10 +64,6 @@ pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send 
     Box::new(move || lags.iter().map(Lag::last_ms).collect())
 }
 
-fn zones(policy: Arc<Policy>) -> impl Fn() -> Vec<ZoneFill> {
-    move || zones_of(&policy)
-}
-
 /// How full the zones are, those of a single route too.
 pub(super) fn zones_of(policy: &Policy) -> Vec<ZoneFill> {
     let fill = |zone: &Arc<Zone>| ZoneFill {
@@ -78,10 +73,6 @@ pub(super) fn zones_of(policy: &Policy) -> Vec<ZoneFill> {
         full: zone.full_count(),
     };
     policy.zones.iter().map(fill).collect()
-}
-
-fn caps(policy: Arc<Policy>) -> impl Fn() -> Vec<CapFill> {
-    move || caps_of(&policy)
 }
 
 /// How full the caps are: the one over all routes, then route by route.

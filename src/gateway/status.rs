@@ -6,7 +6,7 @@ use crate::admin::{BufferedStatus, RedisStatus, Status, WorkerStatus};
 
 /// How the gateway is now.
 pub(super) fn of(shared: &Shared) -> Status {
-    let books = &shared.books;
+    let (books, edition) = (&shared.books, shared.edition());
     let started = books.metrics.started();
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -14,9 +14,9 @@ pub(super) fn of(shared: &Shared) -> Status {
         phase: *shared.phase.borrow(),
         sessions: books.sessions.len() as u64,
         handshakes_in_flight: shared.handshakes_under_way() as u64,
-        caps: sources::caps_of(&shared.policy),
-        zones: sources::zones_of(&shared.policy),
-        workers: shared.lags.iter().map(|lag| worker(lag, shared.max_lag)).collect(),
+        caps: sources::caps_of(&edition.policy),
+        zones: sources::zones_of(&edition.policy),
+        workers: shared.lags.iter().map(|lag| worker(lag, edition.max_lag)).collect(),
         buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
         redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
     }

@@ -5,7 +5,7 @@
 //! most, once a stage, and for keys for a second.
 
 use super::{draining, slots};
-use crate::gateway::{Phase, Shared};
+use crate::gateway::{Edition, Phase, Shared};
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::policy::rates::Counted;
@@ -15,20 +15,22 @@ use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::store::{Redis, RemoteHit};
 
 /// The policy's decision.
-pub(super) async fn admit(shared: &Shared, ask: &Ask<'_>) -> Decision {
+pub(super) async fn admit(shared: &Shared, edition: &Edition, ask: &Ask<'_>) -> Decision {
     let mut found = Decision::undecided();
-    found.verdict = decide(shared, ask, &mut found).await;
+    found.verdict = decide(shared, edition, ask, &mut found).await;
     found
 }
 
-async fn decide(shared: &Shared, ask: &Ask<'_>, found: &mut Decision) -> Result<Admission, Denial> {
-    let (policy, clock) = (&shared.policy, &shared.books.clock);
+async fn decide(shared: &Shared, edition: &Edition, ask: &Ask<'_>, found: &mut Decision) -> Result<Admission, Denial> {
+    let (policy, clock) = (&edition.policy, &shared.books.clock);
     let route = policy.enter(ask, found)?;
     let limits = route.counted(Stage::Address, ask, None, &found.captures);
     let turn = charge(shared, limits, &mut found.exceeded).await?;
     found.wait_until(turn);
     let known = match policy.identify(&route, ask, clock.now(), found) {
-        Err(denial) if has_newer_keys(shared, &denial).await? => policy.identify(&route, ask, clock.now(), found)?,
+        Err(denial) if has_newer_keys(shared, edition, &denial).await? => {
+            policy.identify(&route, ask, clock.now(), found)?
+        }
         first => first?,
     };
     let limits = route.counted(Stage::Identity, ask, Some(&known.identity), &found.captures);
@@ -98,11 +100,11 @@ fn remote<'a>(hit: &Hit<'a>) -> RemoteHit<'a> {
 
 /// Whether a newer key set than the one behind this denial is there, now or after a wait: then the token is worth another
 /// look. How many wait is bounded by a part of all places, so that the others go on being heard.
-pub(super) async fn has_newer_keys(shared: &Shared, denial: &Denial) -> Result<bool, Denial> {
+pub(super) async fn has_newer_keys(shared: &Shared, edition: &Edition, denial: &Denial) -> Result<bool, Denial> {
     let Some(behind) = denial.behind else { return Ok(false) };
     let mut phase = shared.phase.subscribe();
     tokio::select! {
-        newer = shared.keysets.newer(behind, &shared.books.clock) => Ok(newer),
+        newer = edition.keysets.newer(behind, &shared.books.clock) => Ok(newer),
         _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
     }
 }

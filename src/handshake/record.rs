@@ -20,7 +20,7 @@ const KEPT: usize = 1024;
 /// A handshake under way. Dropped before it was decided, its client was lost.
 pub struct Attempt {
     shared: Arc<Shared>,
-    listener: usize,
+    listener: Arc<str>,
     client: IpAddr,
     accepted: u64,
     host: Option<Box<[u8]>>,
@@ -39,7 +39,7 @@ impl Attempt {
         let path: String = parts.uri.path().chars().take(KEPT).collect();
         let query = if parts.uri.query().is_some() { "?" } else { "" };
         let shared = handshake.worker.shared.clone();
-        let mut attempt = Self::headless(shared, handshake.listener, client, handshake.accepted);
+        let mut attempt = Self::headless(shared, handshake.listening().name.clone(), client, handshake.accepted);
         attempt.host = parts.headers.get(header::HOST).map(copy);
         attempt.path = Some(format!("{path}{query}").into());
         attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
@@ -48,7 +48,7 @@ impl Attempt {
 
     /// A handshake that failed before there was a head.
     #[must_use]
-    pub fn headless(shared: Arc<Shared>, listener: usize, client: IpAddr, accepted: u64) -> Self {
+    pub fn headless(shared: Arc<Shared>, listener: Arc<str>, client: IpAddr, accepted: u64) -> Self {
         Self {
             shared,
             listener,
@@ -97,7 +97,7 @@ impl Attempt {
     pub fn admitted(mut self) {
         self.over = true;
         let duration = self.duration();
-        self.shared.books.metrics.handshake(self.route.as_ref().map(|route| route.index), Ok(()), duration);
+        self.shared.books.metrics.handshake(self.route.as_ref().map(|route| route.slot), Ok(()), duration);
     }
 
     /// It was refused. `answered` says whether the client was told.
@@ -118,11 +118,11 @@ impl Attempt {
         self.over = true;
         let books = &self.shared.books;
         let duration_ms = self.duration();
-        books.metrics.handshake(self.route.as_ref().map(|route| route.index), Err(denial.deny), duration_ms);
+        books.metrics.handshake(self.route.as_ref().map(|route| route.slot), Err(denial.deny), duration_ms);
         books.log.refused(&Refused {
             time: Timestamp(books.clock.now().wall),
             connection_id: None,
-            listener: &self.shared.listeners[self.listener].name,
+            listener: &self.listener,
             route: self.route.as_ref().map(|route| &*route.name),
             client: self.client,
             host: self.host.as_deref().map(Said::bytes),

@@ -49,7 +49,7 @@ pub(super) fn asked(policy: &Policy, parts: &Parts) -> Option<Asked> {
 
 /// Answers it.
 pub(super) async fn serve(handshake: &Handshake, asked: Asked, parts: &Parts, body: Incoming) -> Answer {
-    let policy = &handshake.worker.shared.policy;
+    let policy = &handshake.edition.policy;
     let client = policy.client(handshake.peer, &parts.headers);
     let certificate = handshake.certificate.as_ref().and_then(|read| read.as_ref().ok());
     let ask = Ask { opening: &asked.opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
@@ -86,7 +86,7 @@ async fn renew(
     body: Incoming,
     record: &mut Record,
 ) -> Result<(Renewal, usize), Denial> {
-    let shared = &handshake.worker.shared;
+    let (shared, edition) = (&handshake.worker.shared, &*handshake.edition);
     if shared.is_draining() {
         return Err(draining());
     }
@@ -94,9 +94,9 @@ async fn renew(
     check_origin(route, &parts.headers)?;
     let turn = charge(shared, route, ask, None).await?;
     let body = read(handshake, route, parts, body).await?;
-    let judge = || shared.policy.renew(route, ask, &body, shared.books.clock.now());
+    let judge = || edition.policy.renew(route, ask, &body, shared.books.clock.now());
     let mut renewal = match judge() {
-        Err(denial) if admission::has_newer_keys(shared, &denial).await? => judge()?,
+        Err(denial) if admission::has_newer_keys(shared, edition, &denial).await? => judge()?,
         first => first?,
     };
     record.subject.clone_from(&renewal.identity.subject);
@@ -131,7 +131,7 @@ async fn read(handshake: &Handshake, route: &Route, parts: &Parts, body: Incomin
     renew::check_type(&parts.headers)?;
     let shared = &handshake.worker.shared;
     let deadline: Instant = shared.books.clock.instant(handshake.accepted).into();
-    let deadline = deadline + shared.listeners[handshake.listener].handshake_timeout;
+    let deadline = deadline + handshake.listening().handshake_timeout;
     let most = route.renew.as_ref().map_or(0, |renew| renew.max_body.saturating_add(LINE_END));
     let limited = Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX));
     match timeout_at(deadline, limited.collect()).await {

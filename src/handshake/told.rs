@@ -39,9 +39,9 @@ pub struct Told {
 pub(super) fn plan(handshake: &Handshake, attempt: &Attempt, denial: &Denial) -> Option<Told> {
     let code = tell::code(attempt.route()?, denial.deny)?;
     let shared = &handshake.worker.shared;
-    let place = handshake.place.take().or_else(|| shared.another_place(handshake.peer))?;
+    let place = handshake.place.take().or_else(|| shared.another_place(&handshake.edition, handshake.peer))?;
     handshake.place.set(Some(place));
-    let may = shared.policy.telling.admit(attempt.client(), shared.books.clock.mono());
+    let may = handshake.edition.policy.telling.admit(attempt.client(), shared.books.clock.mono());
     may.then_some(Told { code, label: denial.deny.label() })
 }
 

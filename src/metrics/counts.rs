@@ -1,10 +1,14 @@
 //! The counts behind the metrics, in arrays: what happens at a handshake or an end is an index, never a look-up by text.
+//!
+//! A config that is read again brings new names. Their places are given by a [`Roll`], and the arrays are published anew with
+//! the same counts in them, so that whoever holds one goes on counting in it.
 
 use std::array;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
@@ -13,6 +17,7 @@ use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
+use crate::policy::roll::Roll;
 
 /// The label of a handshake that ended before its route was known.
 pub(super) const NO_ROUTE: &str = "none";
@@ -197,8 +202,6 @@ pub struct KeySetFill {
 
 /// What is not counted here but asked for at each scrape. Called on the admin's thread; it may take a lock, not wait.
 pub struct Sources {
-    /// Every limit, by [`crate::policy::limit::LimitId`].
-    pub limits: Arc<[LimitInfo]>,
     /// Every zone.
     pub zones: Box<dyn Fn() -> Vec<ZoneFill> + Send + Sync>,
     /// The cap over all routes, and each route's.
@@ -222,10 +225,9 @@ pub struct Sources {
 }
 
 impl Default for Sources {
-    /// No limits, no zones, no caps, no key sets, no workers, nothing under way, nothing kept, nothing dropped.
+    /// No zones, no caps, no key sets, no workers, nothing under way, nothing kept, nothing dropped.
     fn default() -> Self {
         Self {
-            limits: Arc::default(),
             zones: Box::new(Vec::new),
             caps: Box::new(Vec::new),
             key_sets: Box::new(Vec::new),
@@ -246,14 +248,45 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// All of it.
-pub(super) struct Counts {
-    pub(super) routes: Vec<RouteCounts>,
-    pub(super) unrouted: Tally,
-    pub(super) listeners: Vec<ListenerCounts>,
+/// The counts of all names that had a place in a [`Roll`] so far. It only grows, by being published anew.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) routes: Vec<Arc<RouteCounts>>,
     /// By worker, then by route.
     pub(super) traffic: Vec<Vec<Arc<Traffic>>>,
-    pub(super) limits: Vec<LimitCounts>,
+    pub(super) limits: Vec<Arc<LimitCounts>>,
+}
+
+impl Named {
+    /// The same counts, and some at zero for the names that are new in `roll`.
+    fn grown(&self, roll: &Roll, workers: usize) -> Self {
+        fn grow<T, N>(known: &[Arc<T>], names: &[N], new: impl Fn(&N) -> T) -> Vec<Arc<T>> {
+            let fresh = names.iter().skip(known.len()).map(|name| Arc::new(new(name)));
+            known.iter().cloned().chain(fresh).collect()
+        }
+        let traffic = |worker| {
+            let known = self.traffic.get(worker).map_or(&[][..], Vec::as_slice);
+            grow(known, &roll.routes, |_| Traffic::default())
+        };
+        Self {
+            routes: grow(&self.routes, &roll.routes, RouteCounts::new),
+            traffic: (0..workers).map(traffic).collect(),
+            limits: grow(&self.limits, &roll.limits, LimitCounts::new),
+        }
+    }
+
+    /// For each route, its traffic on all workers.
+    pub(super) fn traffic_by_route(&self) -> impl Iterator<Item = impl Iterator<Item = &Arc<Traffic>> + Clone> {
+        (0..self.routes.len()).map(move |route| self.traffic.iter().map(move |worker| &worker[route]))
+    }
+}
+
+/// All of it.
+pub(super) struct Counts {
+    pub(super) named: ArcSwap<Named>,
+    workers: usize,
+    pub(super) unrouted: Tally,
+    pub(super) listeners: Vec<ListenerCounts>,
     pub(super) cap_warnings: Shared,
     pub(super) revocation_file_errors: Shared,
     pub(super) sources: Sources,
@@ -262,22 +295,18 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn new(
-        routes: &[Arc<str>],
+        roll: &Roll,
         workers: usize,
         listeners: &[String],
         sources: Sources,
         started_wall_ms: u64,
     ) -> Self {
-        let of_worker = || routes.iter().map(|_| Arc::new(Traffic::default())).collect();
+        let listener = |name: &String| ListenerCounts { name: name.clone(), ..Default::default() };
         Self {
-            routes: routes.iter().map(RouteCounts::new).collect(),
+            named: ArcSwap::from_pointee(Named::default().grown(roll, workers)),
+            workers,
             unrouted: Tally::new(),
-            listeners: listeners
-                .iter()
-                .map(|name| ListenerCounts { name: name.clone(), ..Default::default() })
-                .collect(),
-            traffic: (0..workers).map(|_| of_worker()).collect(),
-            limits: sources.limits.iter().map(LimitCounts::new).collect(),
+            listeners: listeners.iter().map(listener).collect(),
             cap_warnings: Shared::default(),
             revocation_file_errors: Shared::default(),
             sources,
@@ -285,8 +314,8 @@ impl Counts {
         }
     }
 
-    /// For each route, its traffic on all workers.
-    pub(super) fn traffic_by_route(&self) -> impl Iterator<Item = impl Iterator<Item = &Arc<Traffic>> + Clone> {
-        (0..self.routes.len()).map(move |route| self.traffic.iter().map(move |worker| &worker[route]))
+    /// Makes room for names that are new.
+    pub(super) fn grow(&self, roll: &Roll) {
+        self.named.rcu(|known| known.grown(roll, self.workers));
     }
 }

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, RouteCounts};
+use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
 use super::process;
 use super::traffic::Traffic;
@@ -29,10 +29,11 @@ impl fmt::Debug for Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (counts, to) = (&*self.0, &mut encoder);
-        handshakes(counts, to)?;
-        sessions(counts, to)?;
-        traffic(counts, to)?;
-        limits(counts, to)?;
+        let named = counts.named.load();
+        handshakes(counts, &named, to)?;
+        sessions(&named, to)?;
+        traffic(&named, to)?;
+        limits(counts, &named, to)?;
         key_sets(counts, to)?;
         listeners(counts, to)?;
         revocations(counts, to)?;
@@ -41,9 +42,9 @@ impl Collector for Scrape {
     }
 }
 
-fn handshakes(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn handshakes(counts: &Counts, named: &Named, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::HANDSHAKES, |out| {
-        for route in &counts.routes {
+        for route in &named.routes {
             for (result, count) in route.handshakes.results() {
                 if count > 0 || result.is_none_or(|deny| deny.of_handshake() && !before_route(deny)) {
                     out.counter([&route.name, result.map_or("admitted", Deny::label)], count)?;
@@ -57,7 +58,7 @@ fn handshakes(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         }
         Ok(())
     })?;
-    by_route(counts, to, &family::HANDSHAKE_SECONDS, |out, route| {
+    by_route(named, to, &family::HANDSHAKE_SECONDS, |out, route| {
         out.histogram([&route.name], &route.handshake_seconds)
     })?;
     family(to, &family::HANDSHAKES_IN_FLIGHT, |out| out.gauge([], (counts.sources.in_flight)()))
@@ -74,20 +75,20 @@ fn without_route(deny: Deny) -> bool {
     before_route(deny) || any_time || deny == Deny::CertificateMissing
 }
 
-fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn sessions(named: &Named, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::SESSIONS, |out| {
-        for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+        for (route, on_workers) in named.routes.iter().zip(named.traffic_by_route()) {
             out.gauge([&route.name], sum(on_workers, Traffic::active))?;
         }
         Ok(())
     })?;
     family(to, &family::WORKER_SESSIONS, |out| {
-        for (worker, routes) in counts.traffic.iter().enumerate() {
+        for (worker, routes) in named.traffic.iter().enumerate() {
             out.gauge([&worker.to_string()], sum(routes.iter(), Traffic::active))?;
         }
         Ok(())
     })?;
-    by_route(counts, to, &family::SESSIONS_ENDED, |out, route| {
+    by_route(named, to, &family::SESSIONS_ENDED, |out, route| {
         for side in Side::ALL {
             for (reason, count) in route.ended[side.index()].results() {
                 if count > 0 || ends(side, reason) {
@@ -97,8 +98,8 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         }
         Ok(())
     })?;
-    by_route(counts, to, &family::SESSIONS_EXPIRED, |out, route| out.counter([&route.name], route.expired.get()))?;
-    by_route(counts, to, &family::RENEWALS, |out, route| {
+    by_route(named, to, &family::SESSIONS_EXPIRED, |out, route| out.counter([&route.name], route.expired.get()))?;
+    by_route(named, to, &family::RENEWALS, |out, route| {
         for (result, count) in route.renewals.results() {
             if count > 0 || result.is_none_or(Deny::of_renewal) {
                 out.counter([&route.name, result.map_or("renewed", Deny::label)], count)?;
@@ -106,8 +107,8 @@ fn sessions(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         }
         Ok(())
     })?;
-    by_route(counts, to, &family::SESSION_SECONDS, |out, route| out.histogram([&route.name], &route.session_seconds))?;
-    by_route(counts, to, &family::SESSION_MESSAGES, |out, route| {
+    by_route(named, to, &family::SESSION_SECONDS, |out, route| out.histogram([&route.name], &route.session_seconds))?;
+    by_route(named, to, &family::SESSION_MESSAGES, |out, route| {
         for direction in Direction::ALL {
             out.histogram([&route.name, direction.label()], &route.session_messages[direction.index()])?;
         }
@@ -131,12 +132,12 @@ fn ends(side: Side, reason: Option<Deny>) -> bool {
     }
 }
 
-fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn traffic(named: &Named, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     for (described, read) in
         [(family::MESSAGES, Traffic::messages_of as fn(&Traffic, Direction) -> u64), (family::BYTES, Traffic::bytes_of)]
     {
         family(to, &described, |out| {
-            for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+            for (route, on_workers) in named.routes.iter().zip(named.traffic_by_route()) {
                 for direction in Direction::ALL {
                     let total = sum(on_workers.clone(), |traffic| read(traffic, direction));
                     out.counter([&route.name, direction.label()], total)?;
@@ -149,7 +150,7 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         [(family::DELAYED, Traffic::delayed_count as fn(&Traffic) -> u64), (family::DROPPED, Traffic::dropped_count)]
     {
         family(to, &described, |out| {
-            for (route, on_workers) in counts.routes.iter().zip(counts.traffic_by_route()) {
+            for (route, on_workers) in named.routes.iter().zip(named.traffic_by_route()) {
                 out.counter([&route.name], sum(on_workers, read))?;
             }
             Ok(())
@@ -158,8 +159,8 @@ fn traffic(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn limits(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    family(to, &family::EXCEEDED, |out| exceeded(&counts.limits, out))?;
+fn limits(counts: &Counts, named: &Named, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::EXCEEDED, |out| exceeded(&named.limits, out))?;
     let (kept, most) = (counts.sources.buffered)();
     family(to, &family::BUFFERED, |out| out.gauge([], kept))?;
     family(to, &family::BUFFERED_LIMIT, |out| out.gauge([], most))?;
@@ -196,7 +197,7 @@ fn scope_and_route(cap: &CapFill) -> [&str; 2] {
 }
 
 /// What has no name of its own, such as the caps of one route, is told in one sum.
-fn exceeded(limits: &[LimitCounts], out: &mut Samples<'_>) -> fmt::Result {
+fn exceeded(limits: &[Arc<LimitCounts>], out: &mut Samples<'_>) -> fmt::Result {
     let mut sums: BTreeMap<[&str; 6], u64> = BTreeMap::new();
     for limit in limits {
         let info = &limit.info;
@@ -303,12 +304,12 @@ fn family(
 }
 
 fn by_route(
-    counts: &Counts,
+    named: &Named,
     to: &mut DescriptorEncoder<'_>,
     described: &Family,
     mut samples: impl FnMut(&mut Samples<'_>, &RouteCounts) -> fmt::Result,
 ) -> fmt::Result {
-    family(to, described, |out| counts.routes.iter().try_for_each(|route| samples(out, route)))
+    family(to, described, |out| named.routes.iter().try_for_each(|route| samples(out, route)))
 }
 
 impl Samples<'_> {

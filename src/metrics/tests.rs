@@ -4,6 +4,7 @@ use super::family::{self, Kind};
 use super::*;
 use crate::deny::Direction;
 use crate::policy::limit::{Action, LimitId, LimitInfo, What};
+use crate::policy::roll::Roll;
 
 const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
 
@@ -21,7 +22,6 @@ fn metrics() -> Metrics {
         actions: &[Action::Refuse, Action::Delay],
     };
     let sources = Sources {
-        limits: [limit].into(),
         zones: Box::new(|| vec![ZoneFill { zone: "per_ip".into(), entries: 3, capacity: 65_536, full: 2 }]),
         caps: Box::new(|| {
             vec![
@@ -48,9 +48,9 @@ fn metrics() -> Metrics {
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
     };
-    let routes = ["chat".into(), "a\"b".into()];
+    let roll = Roll { limits: vec![limit], ..(*Roll::of(["chat", "a\"b"])).clone() };
     let started = Now { mono: 0, wall: 1_700_000_000_500 };
-    Metrics::new(&routes, 2, &["0.0.0.0:8443".to_owned()], started, sources)
+    Metrics::new(&roll, 2, &["0.0.0.0:8443".to_owned()], started, sources)
 }
 
 /// Every sample of a scrape by its name and labels.
@@ -361,4 +361,22 @@ fn what_can_become_of_a_renewal_stands_at_zero_from_the_start() {
     }
     assert!(!results.contains_key("route_cap") && !results.contains_key("admitted"), "{results:?}");
     assert_eq!(samples["wsgate_sessions_expired_total{route=\"chat\"}"], 1.0);
+}
+
+#[test]
+fn counts_go_on_when_names_come_and_go() {
+    let first = Roll::of(["chat", "gone"]);
+    let metrics = Metrics::new(&first, 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
+    metrics.handshake(Some(1), Ok(()), 1);
+    let session = metrics.traffic(1, 1).enter();
+    metrics.grow(&Roll::of(["chat", "gone", "new"]));
+    metrics.handshake(Some(1), Ok(()), 1);
+    metrics.handshake(Some(2), Ok(()), 1);
+    session.passed(Direction::ToClient, 3);
+    let samples = samples(&metrics);
+    let admitted = |route| samples[&format!("wsgate_handshakes_total{{route=\"{route}\",result=\"admitted\"}}")];
+    assert_eq!(["chat", "gone", "new"].map(admitted), [0.0, 2.0, 1.0]);
+    let active = |route| samples[&format!("wsgate_sessions_active{{route=\"{route}\"}}")];
+    assert_eq!(["chat", "gone", "new"].map(active), [0.0, 1.0, 0.0]);
+    assert_eq!(samples["wsgate_messages_total{route=\"gone\",direction=\"to_client\"}"], 3.0);
 }

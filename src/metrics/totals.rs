@@ -28,10 +28,11 @@ impl Metrics {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let counts = &*self.counts;
-        let tallies = || counts.routes.iter().map(|route| &route.handshakes).chain([&counts.unrouted]);
+        let named = counts.named.load();
+        let tallies = || named.routes.iter().map(|route| &route.handshakes).chain([&counts.unrouted]);
         let handshakes = |reason| tallies().map(|tally| tally.of(reason)).sum();
-        let ended = |side: Side, reason| counts.routes.iter().map(|route| route.ended[side.index()].of(reason)).sum();
-        let traffic = |read: &dyn Fn(&Traffic) -> u64| counts.traffic.iter().flatten().map(|of| read(of)).sum();
+        let ended = |side: Side, reason| named.routes.iter().map(|route| route.ended[side.index()].of(reason)).sum();
+        let traffic = |read: &dyn Fn(&Traffic) -> u64| named.traffic.iter().flatten().map(|of| read(of)).sum();
         let reasons = || std::iter::once(None).chain(Deny::ALL.iter().copied().map(Some));
         let ends = Side::ALL.into_iter().flat_map(|side| reasons().map(move |reason| (side, reason)));
         Totals {
@@ -51,11 +52,11 @@ mod tests {
     use super::*;
     use crate::metrics::Sources;
     use crate::now::Now;
+    use crate::policy::roll::Roll;
 
     #[test]
     fn totals_are_over_all_routes_and_workers_and_name_only_what_happened() {
-        let routes = ["a".into(), "b".into()];
-        let metrics = Metrics::new(&routes, 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
+        let metrics = Metrics::new(&Roll::of(["a", "b"]), 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
         assert_eq!(metrics.totals(), Totals::default());
         let sessions = [metrics.traffic(0, 0).enter(), metrics.traffic(1, 1).enter()];
         for session in &sessions {

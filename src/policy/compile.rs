@@ -26,6 +26,7 @@ use super::key::KeyHasher;
 use super::lease::wishes::Wishes;
 use super::limit::{LimitId, LimitInfo};
 use super::revocation::Revocations;
+use super::roll::Call;
 use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
@@ -69,14 +70,13 @@ struct Named {
 struct Findings {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    limits: Vec<LimitInfo>,
+    call: Call,
 }
 
 impl Findings {
     /// Gives a limit its place among all.
     fn limit(&mut self, info: LimitInfo) -> LimitId {
-        self.limits.push(info);
-        LimitId(self.limits.len() - 1)
+        self.call.limit(info)
     }
 
     fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>, help: &str) {
@@ -127,6 +127,8 @@ impl Policy {
         if !found.problems.is_empty() {
             return Err(found.problems);
         }
+        let roll = std::mem::take(&mut found.call).finish();
+        let roll = roll.map_err(|wrong| vec![Problem::new("route", wrong).help("restart the gateway")])?;
         ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
         let own_zones = routes.iter().flat_map(|route| &route.handshakes).map(|limit| limit.zone.clone());
         let mut zones: Vec<Arc<Zone>> = named.zones.into_values().filter_map(|named| named.zone).collect();
@@ -144,7 +146,7 @@ impl Policy {
             total: Cap::new(total.total, total.warn_at),
             zones,
             wishes,
-            limits: found.limits.into(),
+            roll,
             key_sets,
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),

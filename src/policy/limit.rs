@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::deny::Direction;
 
-/// A limit of one route: its place in [`crate::policy::Policy::limits`], and among the metrics.
+/// A limit of one route: its place in the [`crate::policy::roll::Roll`], and so among the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitId(pub usize);
 
 /// What is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the keys of a route say it")]
 pub enum What {
     Handshakes,
@@ -38,7 +38,7 @@ impl What {
 }
 
 /// What becomes of what exceeds a limit, or would if it were not in dry run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// The handshake is refused.
     Refuse,
@@ -76,7 +76,7 @@ impl Action {
 }
 
 /// One limit of a route, as metrics and logs name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LimitInfo {
     /// The route's name.
     pub route: Arc<str>,

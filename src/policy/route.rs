@@ -31,8 +31,10 @@ pub use matcher::{Host, Matcher};
 pub struct Route {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
-    /// Its place in [`super::Policy::routes`], and among the metrics.
+    /// Its place in [`super::Policy::routes`].
     pub index: usize,
+    /// Its place among the metrics, see [`super::roll::Roll`].
+    pub slot: usize,
     /// Segments of its path, which an upstream's path takes the place of.
     pub segments: usize,
     /// The names that its host and path capture, whichever of its hosts it is.

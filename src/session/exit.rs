@@ -105,7 +105,7 @@ impl Exit {
     /// Writes down that the identity has ended although the session goes on.
     pub fn lapsed(&self) {
         let live: &Live = &self.entry;
-        self.books.metrics.identity_expired(self.route.index);
+        self.books.metrics.identity_expired(self.route.slot);
         self.books.log.expired(&Expired {
             time: Timestamp(self.books.clock.now().wall),
             connection_id: live.id,
@@ -189,7 +189,7 @@ impl Drop for Exit {
         let duration_ms = now.mono.saturating_sub(live.since.mono);
         let messages = Direction::ALL.map(|direction| live.messages[direction.index()].get());
         let bytes = Direction::ALL.map(|direction| live.bytes[direction.index()].get());
-        self.books.metrics.session_ended(self.route.index, end.side, end.reason, duration_ms, messages);
+        self.books.metrics.session_ended(self.route.slot, end.side, end.reason, duration_ms, messages);
         self.books.log.ended(&Ended {
             time: Timestamp(now.wall),
             connection_id: live.id,

@@ -79,7 +79,7 @@ async fn a_closed_one_that_lingers_has_no_place_by_its_key_but_still_one_of_the_
     let mut first = gate.session(&backend).await;
     let second = gate.session(&backend).await;
     assert_eq!(first.0.frame().await.as_close(), (4029, "ip_cap"));
-    assert_eq!(gate.shared().policy.routes[0].caps.keyed[0].counts.used(), 1);
+    assert_eq!(gate.shared().edition().policy.routes[0].caps.keyed[0].counts.used(), 1);
     // It does not answer its Close: until close_timeout its sockets are there, and count.
     assert_eq!(gate.refusal(&ask()).await.status(), 503);
     gate.refused("route_cap").await;

@@ -328,7 +328,7 @@ async fn a_subject_that_was_revoked_is_turned_away_whatever_proves_it() {
     let wall = gate.clock.now().wall;
     let before = format!("{{\"subject\": \"alice\", \"issued_before\": {}}}", wall / 1000 - 60);
     for (body, renewed_too) in [(before, false), ("{\"subject\": \"alice\"}".to_owned(), true)] {
-        let revocations = &gate.shared().policy.revocations;
+        let revocations = &gate.shared().edition().policy.revocations;
         let wanted = revocations.read(body.as_bytes(), wall).unwrap();
         revocations.revoke(wanted, wall).unwrap();
         refused(&mut gate, &old, &Ask::to("/ws"), "token_revoked").await;

@@ -112,7 +112,7 @@ async fn two_issuers_may_have_keys_of_one_kid() {
     let other = KeyServer::new(Says::Bytes(set(&[&theirs]))).await;
     let blocks = format!("{}\n[jwt.other]\nalgorithms = [\"ES256\"]\n{}", jwks(&one), jwks(&other));
     let mut gate = setup(&backend, &blocks).route("/other", &backend.url(), "jwt = \"other\"").start();
-    until("both", || gate.shared().keysets.missing(&gate.clock).is_empty()).await;
+    until("both", || gate.shared().edition().keysets.missing(&gate.clock).is_empty()).await;
     let (of_ours, of_theirs) = (ours.sign(&claims(&gate)), theirs.sign(&claims(&gate)));
     opens(&mut gate, &backend, &of_ours).await;
     let why = json!("its signature does not hold");

@@ -210,7 +210,7 @@ async fn a_token_that_ends_while_its_handshake_waits_opens_nothing() {
     let ask = ask().bearer(&gate.token("alice", 60));
     let open = vec![gate.session_of(&backend, &ask).await];
     let mut waiting = gate.asking(&ask).await;
-    until("the second to wait", || gate.shared().policy.total.used() == 2).await;
+    until("the second to wait", || gate.shared().edition().policy.total.used() == 2).await;
     assert_eq!(gate.shared().handshakes_under_way(), 0, "who waits keeps nobody else from being heard");
     // Not with `advance`, which would end the first session as well.
     gate.clock.advance(120 * SECOND);
@@ -234,7 +234,7 @@ async fn a_handshake_that_waits_is_told_of_the_drain_at_once() {
     let mut gate = Gate::new(&backend.url(), "handshakes = { rate = \"1r/m\", burst = 5 }");
     let (mut client, upstream) = gate.session(&backend).await;
     let mut waiting = gate.asking(&ask()).await;
-    until("the second to wait", || gate.shared().policy.total.used() == 2).await;
+    until("the second to wait", || gate.shared().edition().policy.total.used() == 2).await;
     gate.gateway().drain();
     assert_eq!(waiting.head().await.status(), 503);
     gate.refused("draining").await;

@@ -18,7 +18,7 @@ async fn behind(gate: &Gate, late: Duration, pace: Pace) {
     for lag in shared.lags.iter() {
         lag.pretend(late);
     }
-    until("the workers to stand so", || shared.lags.iter().all(|lag| lag.pace(shared.max_lag) == pace)).await;
+    until("the workers to stand so", || shared.lags.iter().all(|lag| lag.pace(shared.edition().max_lag) == pace)).await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_worker_that_keeps_up_lets_clients_in_while_another_is_behind() {
     let mut gate = Setup::new().server(LAG).route("/ws", &echo.url(), "").start();
     let shared = gate.shared();
     shared.lags[1].pretend(Duration::from_secs(6));
-    until("it to stand so", || shared.lags[1].pace(shared.max_lag) == Pace::Behind).await;
+    until("it to stand so", || shared.lags[1].pace(shared.edition().max_lag) == Pace::Behind).await;
     let (mut admitted, mut refused) = (Vec::new(), 0);
     // The kernel spreads clients over the workers: one that comes again meets another.
     while admitted.is_empty() || refused == 0 {

@@ -174,7 +174,7 @@ async fn who_is_revoked_while_he_waits_for_his_turn_never_reaches_the_upstream()
     first.reset();
     gate.ended("client", "client_lost").await;
     let mut waiting = gate.asking(&alice).await;
-    until("the second to wait", || gate.shared().policy.total.used() == 1).await;
+    until("the second to wait", || gate.shared().edition().policy.total.used() == 1).await;
     gate.revoke(&json!({ "subject": "alice" })).await;
     assert_eq!(waiting.head().await.status(), 403);
     gate.refused("token_revoked").await;

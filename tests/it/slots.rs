@@ -176,18 +176,19 @@ async fn a_panic_gives_back_what_its_session_held_and_is_written_down() {
         let client = "192.0.2.1".parse().unwrap();
         let now = shared.books.clock.now();
         let decision = shared
+            .edition()
             .policy
             .admit(&Asked { opening: &opening, query: None, headers: &headers, client, certificate: None }, now);
         let (admission, route) = (decision.verdict.unwrap(), decision.route.unwrap());
-        shared.books.metrics.handshake(Some(route.index), Ok(()), 0);
+        shared.books.metrics.handshake(Some(route.slot), Ok(()), 0);
         let id = shared.books.sessions.next_id();
         let holder = Holder::from(&admission.identity);
         let live = Live::new(id, route.name.clone(), holder, client, now);
         let entry = shared.books.sessions.enter(0, live);
-        let active = shared.books.metrics.traffic(0, route.index).enter();
+        let active = shared.books.metrics.traffic(0, route.slot).enter();
         let listener: Arc<str> = "test".into();
         let _exit = Exit::new(shared.books.clone(), listener, route, entry, active, admission.permits);
-        assert_eq!(shared.policy.total.used(), 1);
+        assert_eq!(shared.edition().policy.total.used(), 1);
         panic!("as a session of ours might");
     });
     assert!(panicking.join().is_err());

@@ -17,6 +17,7 @@ use wsgate::metrics::{Metrics, Sources};
 use wsgate::now::Clock;
 use wsgate::policy::key::Key;
 use wsgate::policy::remote::Remote;
+use wsgate::policy::roll::Roll;
 use wsgate::policy::target::Transport;
 use wsgate::store::breaker::BackOff;
 use wsgate::store::{Heard, Pace, Redis, Settings, State};
@@ -70,7 +71,7 @@ fn key(text: &str) -> Key {
 /// One sample of what a store counted.
 fn count(redis: &Redis, sample: &str) -> u64 {
     let sources = Sources { redis: Some(redis.counts().clone()), ..Sources::default() };
-    let text = Metrics::new(&[], 1, &[], Clock::system().now(), sources).render(None).body;
+    let text = Metrics::new(&Roll::default(), 1, &[], Clock::system().now(), sources).render(None).body;
     let line = text.lines().find_map(|line| line.strip_prefix(sample)).unwrap_or_else(|| panic!("{sample}\n{text}"));
     line.trim().parse().unwrap()
 }

@@ -272,7 +272,8 @@ async fn without_a_free_place_a_refusal_is_a_status() {
     gate.ended("client", "client_lost").await;
     gate.rests().await;
     let mut waiting = gate.asking(&Ask::to("/ws").bearer(&token)).await;
-    until("it waits", || gate.shared().handshakes_under_way() == 0 && gate.shared().policy.total.used() == 1).await;
+    until("it waits", || gate.shared().handshakes_under_way() == 0 && gate.shared().edition().policy.total.used() == 1)
+        .await;
     let idle = gate.client().await;
     until("the one place is taken", || gate.shared().handshakes_under_way() == 1).await;
     gate.advance(Duration::from_secs(9));

@@ -153,7 +153,7 @@ async fn what_waited_for_its_turn_is_signed_when_the_upstream_is_asked() {
     gate.seen_upward(&backend, &Ask::to("/ws").bearer(&bearer)).await;
     gate.rests().await;
     let mut waiting = gate.asking(&Ask::to("/ws").bearer(&bearer)).await;
-    until("the second to wait", || gate.shared().policy.total.used() == 1).await;
+    until("the second to wait", || gate.shared().edition().policy.total.used() == 1).await;
     gate.advance(Duration::from_secs(30));
     let mut upstream = backend.accept().await;
     let claims = verified(&upstream.head().await);

@@ -158,7 +158,7 @@ impl<'a> Course<'a> {
     }
 
     fn name(&self, limit: &HandshakeLimit) -> String {
-        words::account(self.policy.limits.get(limit.id.0).map_or("", |info| &info.zone), limit.store)
+        words::account(self.policy.roll.limit(limit.id).map_or("", |info| &info.zone), limit.store)
     }
 
     /// What holds once it is open.
@@ -170,7 +170,7 @@ impl<'a> Course<'a> {
         let facts = route.facts(ask, Some(&admission.identity));
         for direction in Direction::ALL {
             for rule in &route.flow.rules[direction.index()] {
-                let info = self.policy.limits.get(rule.id.0);
+                let info = self.policy.roll.limit(rule.id);
                 let zone = info
                     .filter(|info| !info.zone.is_empty())
                     .map_or(String::new(), |info| format!(" of zone `{}`", info.zone));

@@ -17,7 +17,7 @@ use crate::policy::route::Route;
 /// A renewal under way. Dropped before it was decided, its client was lost.
 pub(super) struct Record {
     shared: Arc<Shared>,
-    listener: usize,
+    listener: Arc<str>,
     route: Arc<Route>,
     client: IpAddr,
     accepted: u64,
@@ -32,7 +32,7 @@ impl Record {
     pub(super) fn new(handshake: &Handshake, route: Arc<Route>, client: IpAddr, headers: &HeaderMap) -> Self {
         Self {
             shared: handshake.worker.shared.clone(),
-            listener: handshake.listener,
+            listener: handshake.listening().name.clone(),
             route,
             client,
             accepted: handshake.accepted,
@@ -61,10 +61,10 @@ impl Record {
         self.over = true;
         let books = &self.shared.books;
         let denial = result.err();
-        books.metrics.renewal(self.route.index, result.map(|_| ()).map_err(|denial| denial.deny));
+        books.metrics.renewal(self.route.slot, result.map(|_| ()).map_err(|denial| denial.deny));
         books.log.renewed(&Renewed {
             time: Timestamp(books.clock.now().wall),
-            listener: &self.shared.listeners[self.listener].name,
+            listener: &self.listener,
             route: &self.route.name,
             client: self.client,
             origin: self.origin.as_deref().map(Said::bytes),

@@ -85,6 +85,7 @@ fn one(
         return None;
     }
     Some(Route {
+        slot: found.call.route(&name),
         name,
         index,
         segments: matcher.segments(),

@@ -23,8 +23,8 @@ use crate::load;
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::expiry::Expiry;
-use crate::policy::limit::LimitInfo;
 use crate::policy::request::Opening;
+use crate::policy::roll::Roll;
 use crate::policy::route::{Route, Terms};
 use crate::policy::{Admission, Ask};
 use crate::session::buffered::Buffered;
@@ -133,12 +133,11 @@ impl Rig {
         first: (&[u8], &[u8]),
         buffered: Arc<Buffered>,
     ) -> (Self, End, End) {
-        let (route, limits, admission) = admitted(limits, terms);
+        let (route, roll, admission) = admitted(limits, terms);
         let clock = if ON_THE_WALL.get() { Clock::system() } else { Clock::stopped() };
         let lines = Lines::default();
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
-        let sources = Sources { limits, ..Sources::default() };
-        let metrics = Metrics::new(std::slice::from_ref(&route.name), 1, &[], clock.now(), sources);
+        let metrics = Metrics::new(&roll, 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
         let books = Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered });
         let id = books.sessions.next_id();
@@ -260,7 +259,7 @@ impl Rig {
 }
 
 /// A route with these limits and terms, and an admission to it.
-fn admitted(limits: &str, terms: Terms) -> (Arc<Route>, Arc<[LimitInfo]>, Admission) {
+fn admitted(limits: &str, terms: Terms) -> (Arc<Route>, Arc<Roll>, Admission) {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
                 [[route]]\nname = \"test\"\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\norigins = \"any\"\n\
                 allow_missing_origin = true\n";
@@ -279,9 +278,9 @@ fn admitted(limits: &str, terms: Terms) -> (Arc<Route>, Arc<[LimitInfo]>, Admiss
     let decision = policy.admit(&ask, Clock::system().now());
     let admission = decision.verdict.unwrap();
     drop(decision.route);
-    let (route, limits) = (policy.routes.remove(0), policy.limits.clone());
+    let (route, roll) = (policy.routes.remove(0), policy.roll.clone());
     drop(policy);
-    (Arc::new(Route { terms, ..Arc::into_inner(route).unwrap() }), limits, admission)
+    (Arc::new(Route { terms, ..Arc::into_inner(route).unwrap() }), roll, admission)
 }
 
 /// Two ends of a socket that takes a few KiB, so that it is soon full.

@@ -74,7 +74,7 @@ async fn the_oldest_of_all_gateways_makes_room() {
     let fourth = other.session_of(&backend, &alice(&other)).await;
     closed(&mut other, second, "subject_cap").await;
     assert_eq!(exceeded(&other, "", "close_oldest", false), 2.0);
-    assert_eq!((one.sessions(), other.shared().policy.routes[0].caps.keyed[0].counts.used()), (0, 2));
+    assert_eq!((one.sessions(), other.shared().edition().policy.routes[0].caps.keyed[0].counts.used()), (0, 2));
     one.finish().await;
     leave(&mut other, vec![third, fourth]).await;
     other.finish().await;
@@ -169,7 +169,7 @@ async fn a_gateway_that_was_killed_lets_nobody_take_more_places_here_than_there_
     let second = gate.session_of(&backend, &alice(&gate)).await;
     let third = gate.session_of(&backend, &alice(&gate)).await;
     closed(&mut gate, first, "subject_cap").await;
-    assert_eq!(gate.shared().policy.routes[0].caps.keyed[0].counts.used(), 2);
+    assert_eq!(gate.shared().edition().policy.routes[0].caps.keyed[0].counts.used(), 2);
     leave(&mut gate, vec![second, third]).await;
     gate.finish().await;
 }

@@ -140,7 +140,7 @@ impl Gate {
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.shared().books.sessions.wake_all();
-        self.shared().keysets.wake_all();
+        self.shared().edition().keysets.wake_all();
     }
 
     /// A token of this subject that is good for so many seconds.
@@ -335,10 +335,10 @@ fn held(shared: &Shared) -> Vec<String> {
     look("sessions", shared.books.sessions.len());
     look("handshakes under way", shared.handshakes_under_way());
     look("handshakes of an address", shared.handshakes_per_ip.used() + shared.handshakes_per_ip.keys());
-    look("the total", shared.policy.total.used());
-    look("accounts", shared.policy.zones.iter().map(|zone| zone.held()).sum());
+    look("the total", shared.edition().policy.total.used());
+    look("accounts", shared.edition().policy.zones.iter().map(|zone| zone.held()).sum());
     look("bytes kept", count(shared, "wsgate_buffered_bytes") as usize);
-    for route in &shared.policy.routes {
+    for route in &shared.edition().policy.routes {
         look("a route's cap", route.caps.total.as_ref().map_or(0, |limit| limit.cap.used()));
         for limit in &route.caps.keyed {
             look("a cap by key", limit.counts.used() + limit.counts.keys() + limit.keys_near());

@@ -82,7 +82,7 @@ async fn a_server_that_hangs_or_drips_is_given_up_after_five_seconds() {
     let mut gate = setup(&backend, &blocks).start();
     let of_drip = "wsgate_jwks_refreshes_total{jwt=\"drip\",result=\"failed\"}";
     until("both to be given up", || refreshes(&gate, "failed") > 0.0 && gate.count(of_drip) > 0.0).await;
-    assert_eq!(gate.shared().keysets.missing(&gate.clock).len(), 2);
+    assert_eq!(gate.shared().edition().keysets.missing(&gate.clock).len(), 2);
     hanging.release();
     gate.advance(Duration::from_secs(60));
     fetched(&gate, 1).await;

@@ -114,7 +114,7 @@ async fn what_is_said_while_redis_is_dead_counts_here_at_once_and_everywhere_onc
     count_is(&two, 3).await;
     until("everything to be published", || one.count("wsgate_revocations_unpublished") == 0.0).await;
     until("both to say the same", || {
-        let of = |gate: &Gate| gate.shared().policy.revocations.entries(9, gate.clock.now().wall).0;
+        let of = |gate: &Gate| gate.shared().edition().policy.revocations.entries(9, gate.clock.now().wall).0;
         let ids = |gate: &Gate| of(gate).iter().map(|entry| entry.id).collect::<std::collections::BTreeSet<_>>();
         ids(&one) == ids(&two)
     })

@@ -1,0 +1,69 @@
+//! What one config makes, whole: it is published in one step and never changed.
+//!
+//! A connection takes the edition of its moment once, when it is accepted, and keeps it through its handshake: so no
+//! handshake is judged by parts of two configs. A session keeps the few small parts that it needs (its route, its accounts,
+//! its slots) and not the edition, which is freed when the last of its handshakes is over. What has to outlive a config is not
+//! here but in [`super::Shared`], or is handed from one edition to the next by its name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::keyset::Keysets;
+use crate::load::Loaded;
+use crate::policy::Policy;
+use crate::policy::cap::keyed::{Bound, Full};
+
+/// One config, as it is obeyed.
+pub struct Edition {
+    /// What decides.
+    pub policy: Policy,
+    /// In the order of the file.
+    pub listeners: Vec<Listening>,
+    /// By route.
+    pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// The key sets that are fetched.
+    pub keysets: Arc<Keysets>,
+    /// How many handshakes under way one address may have.
+    pub handshakes_of_ip: Bound,
+    /// Bytes of a request's or an answer's head.
+    pub max_head: usize,
+    /// How far, in milliseconds, a worker may be behind.
+    pub max_lag: u64,
+    /// Over how long sessions are told to go.
+    pub drain_timeout: Duration,
+}
+
+/// One listener, as its connections need it.
+pub struct Listening {
+    /// Its address, as in logs and metrics.
+    pub name: Arc<str>,
+    /// For TLS and the head together.
+    pub handshake_timeout: Duration,
+    /// Present: it speaks TLS.
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl Edition {
+    /// Of a config that was loaded; `names` are what its listeners are called, in their order.
+    #[must_use]
+    pub(super) fn new(loaded: Loaded, names: &[Arc<str>]) -> Self {
+        let policy = loaded.policy;
+        let listeners = loaded.listen.into_iter().zip(names).map(|(listen, name)| Listening {
+            name: name.clone(),
+            handshake_timeout: listen.handshake_timeout,
+            tls: listen.tls.map(TlsAcceptor::from),
+        });
+        Self {
+            listeners: listeners.collect(),
+            upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+            keysets: Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight)),
+            handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
+            max_head: loaded.max_head,
+            max_lag: loaded.max_lag,
+            drain_timeout: loaded.drain_timeout,
+            policy,
+        }
+    }
+}
