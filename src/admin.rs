@@ -30,10 +30,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::books::Books;
 use crate::gateway::Phase;
 use crate::revoking::Revoking;
+use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
 pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
@@ -41,7 +43,7 @@ pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
 
-/// For the request head.
+/// For TLS, and once more for the request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For one connection, which carries one request: a reader that takes no bytes holds its place no longer.
@@ -61,23 +63,27 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/status`.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
-    /// Who may ask.
-    pub guard: Guard,
+    /// Who may ask now.
+    pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
 /// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
-    pages(listener, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request)))).await;
+pub async fn serve(listener: TcpListener, tls: Rc<Tls>, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
+    pages(listener, tls, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request))))
+        .await;
 }
+
+/// TLS, if it is spoken, as the config of the moment has it.
+pub type Tls = dyn Fn() -> Option<TlsAcceptor>;
 
 /// From the client's address and its request to the whole answer.
 pub type Answer = dyn Fn(SocketAddr, Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>>>>;
 
 /// The same for other pages: connections, heads and the time that all takes together are bounded.
-pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, answer: Rc<Answer>) {
+pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiver<Phase>, answer: Rc<Answer>) {
     let mut connections = JoinSet::new();
     let failing = Cell::new(false);
     loop {
@@ -89,7 +95,7 @@ pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, ans
         match accepted {
             Ok((socket, peer)) => {
                 failing.set(false);
-                connections.spawn_local(connection(socket, peer, answer.clone()));
+                connections.spawn_local(connection(socket, tls(), peer, answer.clone()));
             }
             Err(error) => {
                 // Once for each time that it begins: the next tries fail alike.
@@ -102,7 +108,15 @@ pub async fn pages(listener: TcpListener, mut phase: watch::Receiver<Phase>, ans
     }
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, answer: Rc<Answer>) {
+async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, peer: SocketAddr, answer: Rc<Answer>) {
+    let stream = match tls {
+        None => Stream::Tcp(socket),
+        Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
+            Ok(Ok(stream)) => Stream::Tls(Box::new(stream.into())),
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS of a connection for a page failed"),
+            Err(_) => return tracing::debug!("TLS of a connection for a page took too long"),
+        },
+    };
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -112,7 +126,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, answer: Rc<Answer>) {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(stream), service);
     match timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection for a page failed"),

@@ -5,6 +5,7 @@ mod connect;
 mod demo;
 mod explain;
 mod health;
+mod reach;
 mod reasons;
 mod run;
 mod token;

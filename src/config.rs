@@ -3,6 +3,7 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+mod admin;
 mod assertion;
 mod certificate;
 pub mod file;
@@ -29,6 +30,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::Admin;
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use jwt::Jwt;
@@ -41,7 +43,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{DenyBy, ExpiryNotice, OnExpiry, Route};
 pub use schema::schema;
-use value::{Secret, Size};
+use value::Size;
 pub use zone::{Store, Zone, ZoneKey};
 
 /// The whole file.
@@ -71,7 +73,7 @@ pub struct Config {
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,
-    /// The operator's own listener: metrics, health, live connections, revocations.
+    /// The operator's own listener: its page, metrics, health, live connections, revocations.
     pub admin: Option<Admin>,
 }
 
@@ -204,7 +206,7 @@ pub struct Tls {
     pub client_crl: Option<PathBuf>,
 }
 
-/// One more certificate of a listener.
+/// One certificate, where there is nothing else to say of TLS.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificatePair {
@@ -212,19 +214,6 @@ pub struct CertificatePair {
     pub certificate: PathBuf,
     /// PEM file with the certificate's private key.
     pub key: PathBuf,
-}
-
-/// `[admin]`
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Admin {
-    /// Address and port. Anyone who reaches it reads subjects and addresses: loopback or a private network only.
-    #[serde(deserialize_with = "value::address")]
-    #[schemars(with = "value::AddressText")]
-    pub address: std::net::SocketAddr,
-    /// What `Authorization: Bearer` must hold for everything but the health pages: `env:NAME` or `file:PATH`, at least 16
-    /// bytes. Without it, nothing can be changed through an address that is not loopback.
-    pub token: Option<Secret>,
 }
 
 fn five_seconds() -> Duration {

@@ -23,14 +23,13 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
-use crate::admin::Guard;
 use crate::listener;
 use crate::load::Loaded;
 use crate::now::Clock;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
 use bind::{bind, named};
-use house::{Desk, keep_house};
+use house::keep_house;
 use turns::Turns;
 
 pub use edition::{Edition, Listening};
@@ -71,7 +70,7 @@ impl Gateway {
     /// # Errors
     /// An address that can't be bound, named; a thread that can't be made.
     pub fn start(
-        mut loaded: Loaded,
+        loaded: Loaded,
         clock: Clock,
         format: Format,
         log: impl Write + Send + 'static,
@@ -92,13 +91,8 @@ impl Gateway {
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
         let (access_log, guard) = AccessLog::new(format, log);
-        let token = loaded.admin_token.take();
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
-        let admin = admin.zip(admin_address).map(|(socket, address)| {
-            let guard = Guard::new(token, address.ip());
-            Desk { socket, guard }
-        });
         let started = gateway.spawn_all(sockets, workers, admin);
         if started.is_err() {
             gateway.stop();
@@ -106,7 +100,12 @@ impl Gateway {
         started.map(|()| gateway)
     }
 
-    fn spawn_all(&mut self, mut sockets: Vec<Vec<StdListener>>, workers: usize, admin: Option<Desk>) -> io::Result<()> {
+    fn spawn_all(
+        &mut self,
+        mut sockets: Vec<Vec<StdListener>>,
+        workers: usize,
+        admin: Option<StdListener>,
+    ) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
         let shared = self.shared.clone();
         self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin))?;

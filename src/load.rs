@@ -36,6 +36,8 @@ pub struct Loaded {
     pub admin: Option<SocketAddr>,
     /// What it asks for.
     pub admin_token: Option<AdminToken>,
+    /// Present: it speaks TLS.
+    pub admin_tls: Option<Arc<ServerConfig>>,
     /// Where the revocations are kept; those that stand there are in the policy already.
     pub revocation_file: Option<PathBuf>,
     /// Whether the list of revocations is shared, in the store above.
@@ -103,6 +105,9 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let listen = listeners(&config, &material, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
+    let admin_tls = material.admin_tls.as_ref().and_then(|pair| {
+        tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
+    });
     let (revocation_file, revoked) = revocations(&config, base, &mut problems);
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
@@ -134,6 +139,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         redis,
         admin: config.admin.map(|admin| admin.address),
         admin_token,
+        admin_tls,
         revocation_file,
         revocations_shared: config.revocation.store == Store::Redis,
         workers: config.server.workers,

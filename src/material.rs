@@ -40,6 +40,8 @@ pub struct Material {
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
     /// `[admin] token`.
     pub admin_token: Option<SecretBytes>,
+    /// `[admin] tls`.
+    pub admin_tls: Option<CertificateMaterial>,
     /// What `[redis]` names.
     pub redis: RedisMaterial,
     /// What works and is unwise: a secret that everybody on the machine may read.
@@ -89,9 +91,11 @@ impl Material {
             .collect();
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
+        let admin_tls = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let admin_tls = admin_tls.and_then(|pair| pair_of(&mut loader, "admin.tls", &pair.certificate, &pair.key));
         let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
         let (problems, warnings) = loader.finish();
-        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, redis, warnings }, problems)
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, admin_tls, redis, warnings }, problems)
     }
 }
 
@@ -195,14 +199,16 @@ fn certificates_of(loader: &mut Loader, path: &str, tls: &Tls) -> Vec<Certificat
     let additional = additional.map(|(i, pair)| (format!("{path}.additional[{i}]"), &pair.certificate, &pair.key));
     std::iter::once(default)
         .chain(additional)
-        .filter_map(|(path, certificate, key)| {
-            let path_of_key = format!("{path}.key");
-            let chain = loader.certificates(&format!("{path}.certificate"), certificate);
-            // Both are read before either is given up, so that both problems are told.
-            let key = loader.private_key(&path_of_key, key);
-            Some(CertificateMaterial { chain: chain?, key: key?, path_of_key })
-        })
+        .filter_map(|(path, certificate, key)| pair_of(loader, &path, certificate, key))
         .collect()
+}
+
+fn pair_of(loader: &mut Loader, path: &str, certificate: &Path, key: &Path) -> Option<CertificateMaterial> {
+    let path_of_key = format!("{path}.key");
+    let chain = loader.certificates(&format!("{path}.certificate"), certificate);
+    // Both are read before either is given up, so that both problems are told.
+    let key = loader.private_key(&path_of_key, key);
+    Some(CertificateMaterial { chain: chain?, key: key?, path_of_key })
 }
 
 #[cfg(test)]

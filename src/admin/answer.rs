@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 
-use super::reply::{self, TEXT, not_allowed, page, refuse};
+use super::reply::{self, TEXT, not_allowed, refuse};
 use super::{AdminState, connections, revocations};
 
 const INDEX: &str = "\
@@ -38,7 +38,7 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (method, path) = (request.method(), request.uri().path());
-    if let Err((status, why)) = state.guard.check(peer.ip(), method, path, request.headers()) {
+    if let Err((status, why)) = (state.guard)().check(peer.ip(), path, request.headers()) {
         tracing::warn!(%peer, %method, path, status = status.as_u16(), "a request to the admin listener was refused");
         return refuse(status, why);
     }
@@ -62,16 +62,16 @@ where
 fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) -> Response<Full<Bytes>> {
     match path {
         "/" | "/metrics" | "/healthz" | "/readyz" | "/status" if !reads => not_allowed("GET, HEAD"),
-        "/" => page(StatusCode::OK, TEXT, INDEX),
+        "/" => reply::page(StatusCode::OK, TEXT, INDEX),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
             let rendered = state.books.metrics.render(accept);
-            page(StatusCode::OK, rendered.content_type, rendered.body)
+            reply::page(StatusCode::OK, rendered.content_type, rendered.body)
         }
-        "/healthz" => page(StatusCode::OK, TEXT, "ok"),
+        "/healthz" => reply::page(StatusCode::OK, TEXT, "ok"),
         "/readyz" => match (state.ready)() {
-            Ok(()) => page(StatusCode::OK, TEXT, "ready"),
-            Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
+            Ok(()) => reply::page(StatusCode::OK, TEXT, "ready"),
+            Err(why) => reply::page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         },
         "/status" => reply::json(StatusCode::OK, &(state.status)()),
         _ => refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"),

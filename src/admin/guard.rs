@@ -1,20 +1,26 @@
 //! Who is answered on the operator's listener, and who may change something through it.
 //!
-//! Three things have to hold, each for its own threat: no web page made the request; it has the token, where there is one;
-//! and what changes something came over loopback or with the token.
+//! Three things have to hold, each for its own threat: the browser that sent it, if one did, is on the page of this
+//! listener and not on another; the request has the token, where there is one; and where others reach the listener, there
+//! is one.
 
 use std::fmt;
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// Bytes. A shorter one could be guessed.
 const MIN_TOKEN: usize = 16;
 
+/// What a browser says of the page that makes it ask; no script can set it (Fetch Metadata, W3C).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Pages for those who watch a process and can't be given a token: they tell nothing but a word.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
 
 /// `[admin] token`.
 pub struct AdminToken(Vec<u8>);
@@ -56,10 +62,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a listener on this address.
+    /// For a listener on this address; without one nobody asks.
     #[must_use]
-    pub fn new(token: Option<AdminToken>, address: IpAddr) -> Self {
-        Self { token, loopback: address.to_canonical().is_loopback() }
+    pub fn new(token: Option<AdminToken>, address: Option<IpAddr>) -> Self {
+        Self { token, loopback: address.is_some_and(|address| address.to_canonical().is_loopback()) }
     }
 
     /// Whether the request may go on.
@@ -69,18 +75,19 @@ impl Guard {
     pub(super) fn check(
         &self,
         peer: IpAddr,
-        method: &Method,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), (StatusCode, &'static str)> {
-        no_browser_sent_it(peer, headers).map_err(|why| (StatusCode::FORBIDDEN, why))?;
+        no_other_page_sent_it(peer, headers).map_err(|why| (StatusCode::FORBIDDEN, why))?;
         match &self.token {
-            Some(token) if !OPEN.contains(&path) && !bearer(headers).is_some_and(|given| token.is(given)) => {
+            _ if is_open(path) => Ok(()),
+            Some(token) if !bearer(headers).is_some_and(|given| token.is(given)) => {
                 Err((StatusCode::UNAUTHORIZED, "the token of [admin] is wanted: Authorization: Bearer TOKEN"))
             }
-            None if !self.loopback && !matches!(*method, Method::GET | Method::HEAD) => Err((
+            // No config gets so far: the policy refuses one without a token for such an address.
+            None if !self.loopback => Err((
                 StatusCode::FORBIDDEN,
-                "nothing is changed through an address that others reach too: set `token` in [admin]",
+                "nothing is told through an address that others reach too: set `token` in [admin]",
             )),
             Some(_) | None => Ok(()),
         }
@@ -95,20 +102,35 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-/// Whether no page in a browser made this request, which would read subjects and addresses over its user's shoulder.
+/// Whether no page of another site made this request, which would read subjects and addresses over its user's shoulder,
+/// or close what he would not.
 ///
 /// A page of another site may send requests to a loopback address, and may read the answers too once its own name
 /// resolves to that address (DNS rebinding). Its `Host` then is that name, and so a request from this machine must
-/// name an address or `localhost`. Requests from elsewhere may use any name: scrapers do, and loopback isn't what they
-/// reach.
-fn no_browser_sent_it(peer: IpAddr, headers: &HeaderMap) -> Result<(), &'static str> {
-    if headers.contains_key(ORIGIN) {
-        return Err("no web page is answered here: the request has an Origin");
-    }
+/// name an address or `localhost`. Requests from elsewhere may use any name: scrapers do, and what protects there is the
+/// token, which such a page has not.
+///
+/// That it is this listener's own page, a browser says itself: `Sec-Fetch-Site` where it sends that, which is over TLS and
+/// to this machine; else an `Origin` that is the `Host`.
+fn no_other_page_sent_it(peer: IpAddr, headers: &HeaderMap) -> Result<(), &'static str> {
     if peer.to_canonical().is_loopback() && !headers.get_all(HOST).iter().all(names_this_machine) {
         return Err("name this listener by its address or as localhost: the Host is another name");
     }
-    Ok(())
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter().peekable();
+    let is_own = match sites.peek() {
+        Some(_) => sites.all(|site| site == "same-origin" || site == "none"),
+        None => headers.get_all(ORIGIN).iter().all(|origin| is_of_host(origin, headers)),
+    };
+    if is_own { Ok(()) } else { Err("no page of another site is answered here") }
+}
+
+/// Whether an `Origin` has the authority of the one `Host`.
+fn is_of_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let origin = origin.as_bytes();
+    let authority = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
 }
 
 fn names_this_machine(host: &HeaderValue) -> bool {

@@ -38,12 +38,13 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
     let books = Arc::new(books);
+    let guard = Arc::new(Guard::new(token, Some(address)));
     Arc::new(AdminState {
         revoking: Arc::new(Revoking::new(books.clone(), Arc::new(Revocations::new(settings)), None, None)),
         books,
         ready: Box::new(|| Ok(())),
         status: Box::new(|| panic!("the gateway's own")),
-        guard: Guard::new(token, address),
+        guard: Box::new(move || guard.clone()),
     })
 }
 
@@ -105,12 +106,16 @@ fn only_get_and_head_of_known_pages_are_answered() {
 }
 
 #[test]
-fn every_answer_forbids_caches_and_guesses() {
+fn every_answer_forbids_caches_guesses_and_frames() {
     let state = state();
     for target in ["/", "/metrics", "/healthz", "/readyz", "/connections", "/connections?limit=x", "/nowhere"] {
         let response = read(&state, HERE, get(target));
         assert_eq!(response.headers()["cache-control"], "no-store", "{target}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{target}");
+        assert_eq!(response.headers()["x-frame-options"], "DENY", "{target}");
+        assert_eq!(response.headers()["cross-origin-resource-policy"], "same-origin", "{target}");
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'"), "{policy}");
     }
 }
 
@@ -185,22 +190,53 @@ fn a_page_whose_name_was_rebound_to_loopback_is_refused() {
 }
 
 #[test]
-fn a_scraper_elsewhere_may_use_any_name_but_a_web_page_may_not() {
-    let state = state();
-    assert_eq!(status(&state, ELSEWHERE, &[("host", "gateway:9100")]), 200);
-    for peer in [HERE, ELSEWHERE] {
-        assert_eq!(status(&state, peer, &[("host", "127.0.0.1"), ("origin", "https://evil.example")]), 403);
+fn a_scraper_elsewhere_may_use_any_name_but_a_page_of_another_site_may_not_ask() {
+    let elsewhere = state_with(Some(writes::TOKEN), ELSEWHERE);
+    let bearer = ("authorization", "Bearer 0123456789abcdef");
+    assert_eq!(status(&elsewhere, ELSEWHERE, &[("host", "gateway:9100"), bearer]), 200);
+    for (state, peer) in [(&state(), HERE), (&elsewhere, ELSEWHERE)] {
+        let asked =
+            |more: &[(&str, &str)]| status(state, peer, &[&[("host", "127.0.0.1:9100"), bearer], more].concat());
+        for origin in
+            ["https://evil.example", "null", "http://127.0.0.1", "127.0.0.1:9100", "http://127.0.0.1:9100.evil"]
+        {
+            assert_eq!(asked(&[("origin", origin)]), 403, "{origin}");
+            assert_eq!(asked(&[("origin", "http://127.0.0.1:9100"), ("origin", origin)]), 403, "{origin}");
+        }
+        for site in ["cross-site", "same-site", "", "SAME-ORIGIN"] {
+            assert_eq!(asked(&[("sec-fetch-site", site)]), 403, "{site}");
+            assert_eq!(asked(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", site)]), 403, "{site}");
+        }
+        // Its own page: by what the browser says, or by an Origin that is the Host.
+        for own in [
+            ("origin", "http://127.0.0.1:9100"),
+            ("origin", "https://127.0.0.1:9100"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+        ] {
+            assert_eq!(asked(&[own]), 200, "{own:?}");
+        }
+        // A proxy in front that ends TLS says another Host than the browser's Origin; the browser says that they are one.
+        assert_eq!(asked(&[("origin", "https://admin.example.com"), ("sec-fetch-site", "same-origin")]), 200);
     }
+    // Under a rebound name a page is of one origin with what it asks.
+    let rebound = [("host", "evil.example"), ("sec-fetch-site", "same-origin"), ("origin", "http://evil.example")];
+    assert_eq!(status(&state(), HERE, &rebound), 403);
 }
 
 /// Runs the listener on a free port, and ends when `test` does.
 fn served<T>(test: impl AsyncFnOnce(SocketAddr, watch::Sender<Phase>) -> T) -> T {
+    served_over(None, test)
+}
+
+/// The same over TLS, if this is there.
+fn served_over<T>(tls: Option<TlsAcceptor>, test: impl AsyncFnOnce(SocketAddr, watch::Sender<Phase>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(Phase::Running);
-        let server = tokio::task::spawn_local(serve(listener, state(), stopped));
+        let server = tokio::task::spawn_local(serve(listener, Rc::new(move || tls.clone()), state(), stopped));
         let result = test(address, stop).await;
         server.await.unwrap();
         result
@@ -265,6 +301,34 @@ fn an_oversized_head_is_refused() {
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer).await;
         assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+        stop.send(Phase::Stopped).unwrap();
+    });
+}
+
+#[test]
+fn over_tls_it_answers_and_what_is_no_tls_gets_nothing() {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = crate::material::CertificateMaterial {
+        chain: vec![pair.cert.der().clone()],
+        key: rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap(),
+        path_of_key: "admin.tls.key".to_owned(),
+    };
+    let server = crate::tls::server_config(&[certificate], None).unwrap();
+    let client = crate::tls::client_config(Some(&[pair.cert.der().clone()]), None).unwrap();
+    served_over(Some(server.into()), async |address, stop| {
+        let plain = TcpStream::connect(address).await.unwrap();
+        let mut plain = plain;
+        plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        let _ = plain.read_to_end(&mut heard).await;
+        assert!(!String::from_utf8_lossy(&heard).contains("HTTP"), "{heard:?}");
+        let socket = TcpStream::connect(address).await.unwrap();
+        let name = crate::tls::server_name("localhost").unwrap();
+        let mut socket = tokio_rustls::TlsConnector::from(client).connect(name, socket).await.unwrap();
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
         stop.send(Phase::Stopped).unwrap();
     });
 }

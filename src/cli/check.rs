@@ -64,9 +64,10 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         writeln!(text, "at most {kept} KiB kept for slow receivers; nobody new while a worker is over {lag} ms late");
     match loaded.admin {
         Some(address) => {
-            let token = if loaded.admin_token.is_some() { ", with a token" } else { "" };
-            let _ =
-                writeln!(text, "admin {address}: /metrics /healthz /readyz /status /connections /revocations{token}");
+            let token = if loaded.admin_token.is_some() { "with a token" } else { "no token" };
+            let tls = if loaded.admin_tls.is_some() { "TLS" } else { "plain" };
+            let pages = "/ /metrics /healthz /readyz /status /connections /revocations";
+            let _ = writeln!(text, "admin {address} ({tls}, {token}): {pages}");
         }
         None => text.push_str("no [admin]: no metrics, no health checks, no revocations\n"),
     }

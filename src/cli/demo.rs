@@ -90,7 +90,13 @@ fn keep_house(page: page::Page, pages: StdListener, upstream: StdListener) -> io
                 tokio::task::spawn_local(echo::run(TcpListener::from_std(upstream)?));
                 let phase = page.phase();
                 let pages = TcpListener::from_std(pages)?;
-                admin::pages(pages, phase, Rc::new(move |_, request| Box::pin(ready(page.answer(&request))))).await;
+                admin::pages(
+                    pages,
+                    Rc::new(|| None),
+                    phase,
+                    Rc::new(move |_, request| Box::pin(ready(page.answer(&request)))),
+                )
+                .await;
                 Ok(())
             })
         });

@@ -1,5 +1,7 @@
 //! `wsgate health`: asks a gateway's admin listener how it is, as a container's healthcheck wants it asked.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,10 +10,13 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::Failure;
+use super::reach::reach;
+use crate::material::option;
+use crate::tls;
 
 /// For connecting, asking and the answer together.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,14 +27,18 @@ const MOST: usize = 4096;
 /// Whom to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// What to ask for; /healthz says whether the process lives, /readyz whether it takes new sessions
+    /// What to ask for, http:// or https://; /healthz says whether the process lives, /readyz whether it takes new sessions
     #[arg(long, default_value = "http://127.0.0.1:9100/readyz", value_parser = url)]
     url: Uri,
+    /// The authorities that may sign the certificate of `[admin] tls`: a PEM file. Default: the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, body) = match runtime.block_on(async { timeout(PATIENCE, ask(&options.url)).await }) {
+    let tls = tls(options).map_err(Failure::CouldNotRun)?;
+    let (status, body) = match runtime.block_on(async { timeout(PATIENCE, ask(&options.url, tls)).await }) {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(Failure::CouldNotRun(format!("{}: {error}", options.url))),
         Err(_) => return Err(Failure::CouldNotRun(format!("{}: no answer within 5 s", options.url))),
@@ -41,14 +50,21 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Err(Failure::No)
 }
 
+/// How to speak TLS; none for an `http://` URL.
+fn tls(options: &Options) -> Result<Option<Arc<ClientConfig>>, String> {
+    if options.url.scheme_str() != Some("https") {
+        return if options.ca.is_none() { Ok(None) } else { Err("--ca: http:// has no TLS; use https://".to_owned()) };
+    }
+    let authorities = options.ca.as_ref().map(|path| option::certificates("--ca", path)).transpose()?;
+    tls::client_config(authorities.as_deref(), None).map(Some)
+}
+
 /// Status and body.
-async fn ask(url: &Uri) -> Result<(u16, String), String> {
-    // `url` saw to both.
+async fn ask(url: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<(u16, String), String> {
+    let stream = reach(url, tls).await?;
+    // `url` saw to it.
     let authority = url.authority().ok_or("no host")?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let tcp = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
-    let tcp = tcp.await.map_err(|error| format!("no connection: {error}"))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path).header(HOST, authority.as_str()).body(Empty::<Bytes>::new());
     let request = request.map_err(|error| error.to_string())?;
@@ -74,8 +90,8 @@ async fn ask(url: &Uri) -> Result<(u16, String), String> {
 
 fn url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|error| format!("no URL: {error}"))?;
-    let is_http = url.scheme_str() == Some("http") && url.authority().is_some();
-    if is_http { Ok(url) } else { Err("an http:// URL with a host: the admin listener has no TLS".to_owned()) }
+    let is_http = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
+    if is_http { Ok(url) } else { Err("an http:// or https:// URL with a host".to_owned()) }
 }
 
 #[cfg(test)]
@@ -85,7 +101,8 @@ mod tests {
     #[test]
     fn only_an_http_url_with_a_host_can_be_asked() {
         assert!(url("http://127.0.0.1:9100/readyz").is_ok() && url("http://[::1]:9100/").is_ok());
-        for text in ["https://127.0.0.1/", "/readyz", "127.0.0.1:9100", "http://"] {
+        assert!(url("https://gateway.internal:9100/healthz").is_ok());
+        for text in ["wss://127.0.0.1/", "/readyz", "127.0.0.1:9100", "http://"] {
             assert!(url(text).is_err(), "{text}");
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::admin::Guard;
 use crate::keyset::Keysets;
 use crate::load::Loaded;
 use crate::policy::Policy;
@@ -33,6 +34,10 @@ pub struct Edition {
     pub max_lag: u64,
     /// Over how long sessions are told to go.
     pub drain_timeout: Duration,
+    /// Who may ask at the operator's listener.
+    pub admin_guard: Arc<Guard>,
+    /// Present: the operator's listener speaks TLS.
+    pub admin_tls: Option<TlsAcceptor>,
 }
 
 /// One listener, as its connections need it.
@@ -63,6 +68,8 @@ impl Edition {
             max_head: loaded.max_head,
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,
+            admin_guard: Arc::new(Guard::new(loaded.admin_token, loaded.admin.map(|address| address.ip()))),
+            admin_tls: loaded.admin_tls.map(TlsAcceptor::from),
             policy,
         }
     }

@@ -1,25 +1,20 @@
 //! The thread that carries no traffic: the admin's pages, the key sets, what other gateways say, and the drain.
 
 use std::net::TcpListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
 use super::{Phase, Shared, status};
-use crate::admin::{self, AdminState, Guard};
+use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
 use crate::store::{self, Heard};
 
-/// The operator's listener, before there is a thread for it.
-pub(super) struct Desk {
-    pub(super) socket: StdListener,
-    pub(super) guard: Guard,
-}
-
 /// The other thread's life: the admin's pages and the key sets until the drain is over.
-pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<Desk>) {
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>) {
     runtime.block_on(async {
         for task in shared.edition().keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
@@ -31,18 +26,20 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(Desk { socket, guard }) = admin {
+        if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let (looked_at, shown) = (shared.clone(), shared.clone());
+                    let (looked_at, shown, guarded, certified) =
+                        (shared.clone(), shared.clone(), shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
                         status: Box::new(move || status::of(&shown)),
-                        guard,
+                        guard: Box::new(move || guarded.edition().admin_guard.clone()),
                         revoking: shared.revoking.clone(),
                     };
-                    tokio::task::spawn_local(admin::serve(socket, Arc::new(state), shared.phase.subscribe()));
+                    let tls = Rc::new(move || certified.edition().admin_tls.clone());
+                    tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }

@@ -1,5 +1,6 @@
 //! From what was typed to what is obeyed: the validation. Whatever can be wrong is found here, all of it at once.
 
+mod admin;
 mod caps;
 mod certificates;
 mod expiry;
@@ -103,6 +104,7 @@ impl Policy {
         let mut found = Findings::default();
         sections::check_server(&config.server, &mut found);
         sections::check_addresses(config, &mut found);
+        config.admin.iter().for_each(|typed| admin::check(typed, &mut found));
         let hasher = KeyHasher::default();
         let wishes = Arc::new(Wishes::default());
         let named = Named {

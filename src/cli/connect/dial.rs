@@ -6,13 +6,12 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, Request, Response, Uri};
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsConnector, TlsStream};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::super::reach::reach;
 use super::{Options, printable, said};
 use crate::material::option;
 use crate::stream::Stream;
@@ -82,25 +81,6 @@ pub(super) async fn open(
         }
     });
     opened.await.unwrap_or_else(|_| Err(Failed::Unreached("no answer within 30 s".to_owned())))
-}
-
-async fn reach(url: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<Stream, String> {
-    // The option's parser saw to both.
-    let authority = url.authority().ok_or("no host")?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-    let tcp = TcpStream::connect((host, port)).await.map_err(|error| format!("no connection: {error}"))?;
-    // One line is one small write: it must not wait for the next.
-    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-    let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
-    let name = tls::server_name(host).ok_or_else(|| format!("`{host}` is no name that a certificate could have"))?;
-    let tls = TlsConnector::from(tls).connect(name, tcp).await;
-    let tls = tls.map_err(|error| {
-        let advice =
-            if error.to_string().contains("UnknownIssuer") { "; --ca names an authority of your own" } else { "" };
-        format!("no TLS: {error}{advice}")
-    })?;
-    Ok(Stream::Tls(Box::new(TlsStream::Client(tls))))
 }
 
 fn refusal(response: &Response<Option<Vec<u8>>>) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::{Admin, Config, Route, Server, Zone};
+use crate::config::{Config, Route, Server, Zone};
 use crate::material::Material;
 use crate::now::millis;
 use crate::policy::token::Verifier;
@@ -56,12 +56,6 @@ pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
         if let Some(first) = taken.insert(address, path.clone()) {
             found.wrong(path, format!("{address} is taken by {first}"), "one listener an address; choose another port");
         }
-    }
-    let open = |admin: &&Admin| !admin.address.ip().is_loopback() && admin.token.is_none();
-    if let Some(admin) = config.admin.as_ref().filter(open) {
-        let message = format!("{} can be reached from other machines, without any login", admin.address);
-        let help = "keep it on loopback, or set `token`; without one, nothing can be revoked or closed through it";
-        found.warn("admin.address", message, help);
     }
 }
 
