@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::access_log::AccessLog;
+use crate::id::Ids;
 use crate::metrics::Metrics;
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
@@ -18,6 +19,8 @@ pub struct Books {
     pub metrics: Metrics,
     /// One line for each refusal and each end.
     pub log: AccessLog,
+    /// The names of connections.
+    pub ids: Ids,
     /// Who is connected.
     pub sessions: Registry,
     /// What their receivers did not take yet.

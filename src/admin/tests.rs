@@ -9,7 +9,8 @@ use super::answer::answer;
 use super::*;
 use crate::access_log::{AccessLog, Format};
 use crate::deny::{Deny, Side};
-use crate::metrics::{Metrics, Sources};
+use crate::id::Ids;
+use crate::metrics::{Example, Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
 use crate::policy::revocation::{Revocations, Settings};
@@ -34,7 +35,14 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
     let clock = Clock::system();
     let metrics = Metrics::new(&Roll::of(["chat"]), 1, &["0.0.0.0:80".to_owned()], clock.now(), Sources::default());
     let (log, _) = AccessLog::new(Format::Off, std::io::sink());
-    let books = Books { clock, metrics, log, sessions: Registry::new(1), buffered: Buffered::new(u64::MAX) };
+    let books = Books {
+        clock,
+        metrics,
+        log,
+        ids: Ids::default(),
+        sessions: Registry::new(1),
+        buffered: Buffered::new(u64::MAX),
+    };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
     let books = Arc::new(books);
@@ -122,7 +130,8 @@ fn every_answer_forbids_caches_guesses_and_frames() {
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let state = state();
-    state.books.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
+    let example = Example { id: state.books.ids.next(), wall: 0 };
+    state.books.metrics.session_ended(0, (Side::Gateway, Some(Deny::TokenExpired)), 5, [1, 2], example);
     let asked = Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0");
     let asked = asked.body(Empty::new()).unwrap();
     let content_type = |request| read(&state, HERE, request).headers()["content-type"].clone();
@@ -140,7 +149,7 @@ fn connections_are_filtered_by_decoded_parameters() {
         .into_iter()
         .map(|(route, subject)| {
             let holder = Holder::from(&Identity { subject: Some(subject.into()), ..Identity::default() });
-            let live = Live::new(state.books.sessions.next_id(), route.into(), holder, ELSEWHERE, now);
+            let live = Live::new(state.books.ids.next(), route.into(), holder, ELSEWHERE, now);
             state.books.sessions.enter(0, live)
         })
         .collect();

@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -73,6 +74,21 @@ def test_what_happens_can_be_read_in_prometheus(prometheus, gateway):
     }
     sent = prometheus.query('histogram_quantile(0.5, wsgate_session_messages_bucket{direction="to_upstream"})')
     assert 0 < sent[(("direction", "to_upstream"), ("route", "chat"))] <= 1
+
+
+def test_an_exemplar_leads_from_a_histogram_to_a_connections_line_in_the_log(prometheus, gateway):
+    since = len(gateway.out)
+    with open_chat(gateway.url("/chat/rooms/exemplars"), origin=PAGE) as connection:
+        connection.recv(timeout=PATIENCE)
+    line = gateway.line(since, event="session_ended")
+
+    def known(histogram):
+        now = time.time()
+        found = prometheus.get("/api/v1/query_exemplars", query=histogram, start=now - 600, end=now + 60)
+        return {exemplar["labels"]["connection_id"] for series in found for exemplar in series["exemplars"]}
+
+    for histogram in ("wsgate_handshake_duration_seconds_bucket", "wsgate_session_duration_seconds_bucket"):
+        wait_until(histogram, lambda: line["connection_id"] in known(histogram))
 
 
 def test_promtool_has_no_complaint(gateway):

@@ -24,6 +24,7 @@ class Prometheus(Child):
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
         options = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
+        options += ["--enable-feature=exemplar-storage"]
         super().__init__(TOOLS / "prometheus", *options, cwd=folder)
         self.err.first(lambda line: "Server is ready to receive web requests" in line)
 
