@@ -12,6 +12,7 @@ pub mod limits;
 mod parse;
 mod place;
 pub mod problem;
+mod proxy_protocol;
 mod redis;
 mod report;
 mod require;
@@ -37,6 +38,7 @@ pub use jwt::Jwt;
 pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
 pub use problem::Problem;
+pub use proxy_protocol::{ForwardedHeader, ProxyProtocol, ProxyVersion};
 pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
@@ -106,10 +108,12 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub max_lag: Duration,
-    /// Proxies in front, whose `X-Forwarded-For` is believed, as addresses or networks.
+    /// Proxies in front, as addresses or networks, whose word is believed on whose connection or request they pass on.
     #[serde(deserialize_with = "value::networks")]
     #[schemars(with = "Vec<value::NetworkText>")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say so, which is the only one that is believed: `x-forwarded-for`, or `forwarded` (RFC 7239).
+    pub forwarded_header: ForwardedHeader,
     /// The header in which upstreams get the `connection_id` of the log; what a client sent under that name is removed.
     /// `"off"`: none.
     pub connection_id_header: String,
@@ -132,6 +136,7 @@ impl Default for Server {
             max_buffered: Size(64 << 20),
             max_lag: Duration::from_millis(500),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
             access_log: LogFormat::Auto,
@@ -184,7 +189,11 @@ pub struct Listen {
     pub address: std::net::SocketAddr,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
-    /// How long TLS and the request head together may take.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, from one of `trusted_proxies`:
+    /// `off` or `required`.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// How long the PROXY header, TLS and the request head together may take.
     #[serde(default = "ten_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub handshake_timeout: Duration,

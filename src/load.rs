@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
-use crate::config::{self, Config, LogFormat, Problem, Report, Store, VerifyClient};
+use crate::config::{self, Config, LogFormat, Problem, ProxyProtocol, Report, Store, VerifyClient};
 use crate::material::{KeyMaterial, Material};
 use crate::now::millis;
 use crate::policy::Policy;
@@ -70,7 +70,9 @@ pub struct Listen {
     pub tls: Option<Arc<ServerConfig>>,
     /// Present: clients are asked for a certificate.
     pub verify_client: Option<VerifyClient>,
-    /// For TLS and the head together.
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
+    /// For all of these and the head together.
     pub handshake_timeout: Duration,
 }
 
@@ -194,6 +196,7 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
             address: listen.address,
             tls,
             verify_client: clients.as_ref().map(|clients| clients.verify),
+            proxy_protocol: listen.proxy_protocol,
             handshake_timeout: listen.handshake_timeout,
         });
     }

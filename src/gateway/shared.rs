@@ -117,6 +117,11 @@ impl Place {
     pub fn new(place: OwnedSemaphorePermit, share: Option<KeyedPermit>) -> Self {
         Self { _place: place, _share: share }
     }
+
+    /// Holds another address's share, for it was a proxy that the place was taken for.
+    pub fn hold(&mut self, share: Option<KeyedPermit>) {
+        self._share = share;
+    }
 }
 
 /// All of it, before the first thread.

@@ -65,7 +65,10 @@ fn handshakes(counts: &Counts, named: &Named, to: &mut DescriptorEncoder<'_>) ->
 
 /// What is decided before a route is looked for.
 fn before_route(deny: Deny) -> bool {
-    matches!(deny, Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::NoRoute)
+    matches!(
+        deny,
+        Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::BadProxyHeader | Deny::NoRoute
+    )
 }
 
 /// What can end a handshake that has no route: also what may come at any moment, and what TLS refuses as a route would.
