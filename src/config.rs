@@ -4,6 +4,7 @@
 //! comments below are what `wsgate schema` shows in an editor.
 
 mod admin;
+mod access_log;
 mod assertion;
 mod certificate;
 pub mod file;
@@ -29,9 +30,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use admin::Admin;
+pub use access_log::{AccessLog, LogField, LogFormat, Refusals};
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use jwt::Jwt;
@@ -72,6 +74,9 @@ pub struct Config {
     pub route: Vec<Route>,
     /// What several gateways count together. Absent: each counts for itself.
     pub redis: Option<Redis>,
+    /// What is written down of refusals and of sessions that ended.
+    #[serde(default)]
+    pub access_log: AccessLog,
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,
@@ -121,8 +126,6 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub drain_timeout: Duration,
-    /// The form of the access log on standard output.
-    pub access_log: LogFormat,
 }
 
 impl Default for Server {
@@ -139,7 +142,6 @@ impl Default for Server {
             forwarded_header: ForwardedHeader::default(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
-            access_log: LogFormat::Auto,
         }
     }
 }
@@ -162,21 +164,6 @@ impl Default for ServerConnections {
     fn default() -> Self {
         Self { total: 10_000, warn_at: 0.9 }
     }
-}
-
-/// The form of the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// One line for a person.
-    Text,
-    /// No access log.
-    Off,
 }
 
 /// `[[listen]]`

@@ -149,6 +149,8 @@ pub(super) fn share(
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         redis: redis.as_ref().map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
+        log_errors: Box::new(log.errors()),
+        log_suppressed: Box::new(log.suppressed()),
         in_flight: sources::in_flight(&handshakes, places),
         ..sources::of(&edition, &clock)
     };
