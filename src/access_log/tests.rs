@@ -174,6 +174,10 @@ fn a_reader_that_stands_still_costs_lines_and_the_loss_is_counted() {
     drop(guard);
 }
 
+fn read(path: &std::path::Path) -> String {
+    String::from_utf8(std::fs::read(path).unwrap()).unwrap()
+}
+
 fn settings(folder: &std::path::Path, fields: Option<&[&str]>) -> Settings {
     Settings {
         format: LogFormat::Auto,
@@ -193,7 +197,7 @@ fn each_place_has_its_own_form_and_all_have_the_fields_that_are_wanted() {
     log.refused(&refused());
     log.ended(&ended());
     drop(guard);
-    let file = std::fs::read_to_string(folder.path().join("access.log")).unwrap();
+    let file = read(&folder.path().join("access.log"));
     let expected = "{\"reason\":\"origin_forbidden\",\"client\":\"203.0.113.7\",\"status\":403}\n\
                     {\"reason\":\"token_expired\",\"client\":\"127.0.0.1\"}\n";
     assert_eq!(file, expected);
@@ -252,7 +256,7 @@ fn a_file_that_was_moved_gets_what_was_said_before_and_a_new_one_the_rest() {
     let (log, guard) = AccessLog::start(&settings(folder.path(), Some(&["event"])), Format::Json, Kept::default()).unwrap();
     log.ended(&ended());
     // Once it is in the file it is in the old one.
-    let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
+    let lines = || read(&path).lines().count();
     (0..20_000).take_while(|_| lines() < 2).for_each(|_| std::thread::sleep(std::time::Duration::from_millis(1)));
     std::fs::rename(&path, &moved).unwrap();
     log.reopen();
@@ -263,8 +267,8 @@ fn a_file_that_was_moved_gets_what_was_said_before_and_a_new_one_the_rest() {
     log.reopen();
     log.ended(&ended());
     drop(guard);
-    assert_eq!(std::fs::read_to_string(moved).unwrap(), "what stood there\n{\"event\":\"session_ended\"}\n");
-    let rest = std::fs::read_to_string(folder.path().join("access.log.0")).unwrap();
+    assert_eq!(read(&moved), "what stood there\n{\"event\":\"session_ended\"}\n");
+    let rest = read(&folder.path().join("access.log.0"));
     assert_eq!(rest, "{\"event\":\"handshake_refused\"}\n{\"event\":\"session_ended\"}\n");
 }
 
