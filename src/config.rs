@@ -3,8 +3,8 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
-mod admin;
 mod access_log;
+mod admin;
 mod assertion;
 mod certificate;
 pub mod file;
@@ -32,8 +32,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use admin::Admin;
 pub use access_log::{AccessLog, LogField, LogFormat, Refusals};
+pub use admin::Admin;
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
 pub use jwt::Jwt;

@@ -202,10 +202,7 @@ fn each_place_has_its_own_form_and_all_have_the_fields_that_are_wanted() {
                     {\"reason\":\"token_expired\",\"client\":\"127.0.0.1\"}\n";
     assert_eq!(file, expected);
     let text = String::from_utf8(kept.0.lock().clone()).unwrap();
-    assert_eq!(
-        text,
-        "reason=origin_forbidden client=203.0.113.7 status=403\nreason=token_expired client=127.0.0.1\n"
-    );
+    assert_eq!(text, "reason=origin_forbidden client=203.0.113.7 status=403\nreason=token_expired client=127.0.0.1\n");
 }
 
 #[test]
@@ -218,12 +215,8 @@ fn every_field_of_every_line_can_be_asked_for() {
         }
         line.len()
     };
-    let whole = Refused {
-        subject: Some(Said::new("ann")),
-        why: Some(Said::new("why")),
-        close_code: Some(4003),
-        ..refused()
-    };
+    let whole =
+        Refused { subject: Some(Said::new("ann")), why: Some(Said::new("why")), close_code: Some(4003), ..refused() };
     let sampled = serde_json::to_string(&Sampled { record: &whole, suppressed: 7 }).unwrap();
     assert!(sampled.ends_with(",\"suppressed\":7}"), "{sampled}");
     assert_eq!(known(&sampled), 16);
@@ -253,7 +246,8 @@ fn a_file_that_was_moved_gets_what_was_said_before_and_a_new_one_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     std::fs::write(&path, "what stood there\n").unwrap();
-    let (log, guard) = AccessLog::start(&settings(folder.path(), Some(&["event"])), Format::Json, Kept::default()).unwrap();
+    let (log, guard) =
+        AccessLog::start(&settings(folder.path(), Some(&["event"])), Format::Json, Kept::default()).unwrap();
     log.ended(&ended());
     // Once it is in the file it is in the old one.
     let lines = || read(&path).lines().count();
