@@ -156,7 +156,7 @@ pub struct AccessLog {
 }
 
 /// What `[access_log]` says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The form that was asked for.
     pub format: LogFormat,
