@@ -117,6 +117,11 @@ impl Place {
     pub fn new(place: OwnedSemaphorePermit, share: Option<KeyedPermit>) -> Self {
         Self { _place: place, _share: share }
     }
+
+    /// Holds another address's share, for it was a proxy that the place was taken for.
+    pub fn hold(&mut self, share: Option<KeyedPermit>) {
+        self._share = share;
+    }
 }
 
 /// All of it, before the first thread.
@@ -144,6 +149,8 @@ pub(super) fn share(
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         redis: redis.as_ref().map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
+        log_errors: Box::new(log.errors()),
+        log_suppressed: Box::new(log.suppressed()),
         in_flight: sources::in_flight(&handshakes, places),
         ..sources::of(&edition, &clock)
     };
