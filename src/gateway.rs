@@ -5,6 +5,7 @@
 
 mod bind;
 pub mod edition;
+mod history;
 mod house;
 pub mod lag;
 mod shared;
@@ -69,12 +70,7 @@ impl Gateway {
     ///
     /// # Errors
     /// An address that can't be bound, named; a thread that can't be made.
-    pub fn start(
-        loaded: Loaded,
-        clock: Clock,
-        format: Format,
-        log: impl Write + Send + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
         let workers = loaded.workers();
         let mut sockets = Vec::new();
         for (index, listen) in loaded.listen.iter().enumerate() {

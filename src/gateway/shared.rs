@@ -13,6 +13,7 @@ use super::lag::Lag;
 use super::sources;
 use crate::access_log::AccessLog;
 use crate::books::Books;
+use crate::books::recent::Recent;
 use crate::deny::Deny;
 use crate::load::Loaded;
 use crate::metrics::{Metrics, Sources};
@@ -147,7 +148,8 @@ pub(super) fn share(
         ..sources::of(&edition, &clock)
     };
     let metrics = Metrics::new(&roll, workers, &names, clock.now(), sources);
-    let books = Arc::new(Books { metrics, clock, log, sessions: Registry::new(workers), buffered });
+    let books =
+        Arc::new(Books { metrics, clock, log, sessions: Registry::new(workers), buffered, recent: Recent::default() });
     Shared {
         edition,
         revoking: Arc::new(Revoking::new(books.clone(), revocations, kept, shared_revocations)),

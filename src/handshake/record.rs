@@ -119,7 +119,7 @@ impl Attempt {
         let books = &self.shared.books;
         let duration_ms = self.duration();
         books.metrics.handshake(self.route.as_ref().map(|route| route.slot), Err(denial.deny), duration_ms);
-        books.log.refused(&Refused {
+        books.refused(&Refused {
             time: Timestamp(books.clock.now().wall),
             connection_id: None,
             listener: &self.listener,

@@ -4,6 +4,7 @@
 pub mod ending;
 pub mod holder;
 pub mod order;
+pub mod query;
 pub mod registry;
 mod term;
 
@@ -23,7 +24,8 @@ use crate::policy::cap::seat::Leave;
 use holder::{Holder, Token};
 use order::Order;
 
-pub use registry::{Entry, Query, Registry, Snapshot};
+pub use query::Query;
+pub use registry::{Entry, Registry, Snapshot};
 
 /// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,67 @@
+// What the gateway stands on: its threads, its memory for slow receivers, Redis, the upstreams, its config.
+
+import { h, said } from "./dom.js";
+import { bytes, count, percent } from "./format.js";
+
+export function mount(root) {
+  return function draw(status) {
+    root.replaceChildren(
+      ...(status.not_ready ?? []).map((why) => row("not ready", why, "bad")),
+      ...workers(status.workers),
+      row("handshakes under way", count(status.handshakes_in_flight), ""),
+      row("kept for slow receivers", kept(status.buffered), status.buffered.bytes > status.buffered.limit / 2 ? "warn" : "good"),
+      ...(status.redis ? [redis(status.redis)] : []),
+      ...upstreams(status.upstreams),
+      ...sections(status),
+    );
+  };
+}
+
+/** One fact: a sign beside the colour, since colour alone says nothing to some. */
+function row(name, text, state) {
+  const words = { good: "well", warn: "look at this", bad: "not well" };
+  return h("div", { class: "fact" }, h("span", { class: "name" }, name), h("span", { class: `value state-${state}`, title: words[state] }, text));
+}
+
+const kept = ({ bytes: n, limit }) => `${bytes(n)} of ${bytes(limit)}, ${percent(n / limit)}`;
+
+const PACE = { keeps: "good", behind: "warn", far_behind: "bad" };
+
+/** Of many threads, the latest; of few, each. */
+function workers(all) {
+  if (all.length > 8) {
+    const worst = all.reduce((a, b) => (b.lag_ms > a.lag_ms ? b : a));
+    return [row(`${all.length} workers, the latest`, lag(worst), PACE[worst.pace])];
+  }
+  return all.map((worker, i) => row(`worker ${i}`, lag(worker), PACE[worker.pace]));
+}
+
+const lag = ({ lag_ms: ms, pace }) => (pace === "keeps" ? `${ms} ms late` : `${ms} ms late, ${pace.replace("_", " ")}: lets nobody in`);
+
+function redis({ breaker }) {
+  const words = { closed: "answers", open: "does not answer", half_open: "is asked once more" };
+  return row("Redis", words[breaker] ?? breaker, { closed: "good", half_open: "warn" }[breaker] ?? "bad");
+}
+
+/** Pools with their servers, whatever else they tell. */
+function upstreams(pools) {
+  if (!Array.isArray(pools)) return [];
+  return pools.flatMap((pool) => {
+    const servers = Array.isArray(pool.servers) ? pool.servers : [];
+    return servers.map((one) => {
+      const name = h("span", {}, said(String(pool.name ?? pool.upstream ?? "upstream")), " ", said(String(one.server ?? one.address ?? one.name ?? "")));
+      const state = String(one.state ?? (one.up === false ? "down" : "up"));
+      const sessions = Number.isFinite(one.sessions) ? `, ${count(one.sessions)} sessions` : "";
+      return row(name, `${state.replaceAll("_", " ")}${sessions}`, state === "up" ? "good" : /drain|slow|start|unknown/.test(state) ? "warn" : "bad");
+    });
+  });
+}
+
+/** Sections of one level that this page knows by their heading alone. */
+function sections(status) {
+  return ["reload"].filter((name) => status[name] && typeof status[name] === "object").map((name) => {
+    const facts = Object.entries(status[name]).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
+    const failed = status[name].error !== undefined && status[name].error !== null;
+    return row(name, facts.map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", "), failed ? "bad" : "good");
+  });
+}
