@@ -13,8 +13,8 @@ use serde::{Serialize, Serializer};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::deny::{Deny, Side};
+use crate::id::Id;
 use crate::now::Timestamp;
-use crate::session::live::Id;
 
 pub use said::{MAX_CHARS, Said};
 
@@ -38,8 +38,7 @@ pub enum Format {
 #[allow(missing_docs, reason = "the words of the log line say it")]
 pub struct Refused<'a> {
     pub time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connection_id: Option<Id>,
+    pub connection_id: Id,
     pub listener: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a str>,
@@ -113,6 +112,7 @@ pub struct Expired<'a> {
 #[allow(missing_docs, reason = "the words of the log line say it")]
 pub struct Renewed<'a> {
     pub time: Timestamp,
+    pub connection_id: Id,
     pub listener: &'a str,
     pub route: &'a str,
     pub client: IpAddr,

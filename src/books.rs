@@ -6,6 +6,7 @@ pub mod recent;
 use std::sync::Arc;
 
 use crate::access_log::{AccessLog, Refused};
+use crate::id::Ids;
 use crate::metrics::Metrics;
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
@@ -21,6 +22,8 @@ pub struct Books {
     pub metrics: Metrics,
     /// One line for each refusal and each end.
     pub log: AccessLog,
+    /// The names of connections.
+    pub ids: Ids,
     /// Who is connected.
     pub sessions: Registry,
     /// What their receivers did not take yet.

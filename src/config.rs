@@ -110,6 +110,9 @@ pub struct Server {
     #[serde(deserialize_with = "value::networks")]
     #[schemars(with = "Vec<value::NetworkText>")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which upstreams get the `connection_id` of the log; what a client sent under that name is removed.
+    /// `"off"`: none.
+    pub connection_id_header: String,
     /// How long a stop may take: the Close frames are spread over this time.
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
@@ -129,6 +132,7 @@ impl Default for Server {
             max_buffered: Size(64 << 20),
             max_lag: Duration::from_millis(500),
             trusted_proxies: Vec::new(),
+            connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
             access_log: LogFormat::Auto,
         }

@@ -23,6 +23,7 @@ use crate::deny::Deny;
 use crate::gateway::{Edition, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
+use crate::id::Id;
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
 use crate::session::exit::Exit;
@@ -38,6 +39,8 @@ const LINGER: (Duration, usize) = (Duration::from_millis(500), 64 * 1024);
 
 /// One accepted socket.
 pub struct Accepted {
+    /// Its name.
+    pub id: Id,
     /// The socket.
     pub tcp: TcpStream,
     /// Its other end.
@@ -52,7 +55,7 @@ pub struct Accepted {
 
 /// Serves one socket until its session begins or its handshake is refused.
 pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { tcp, peer, edition, listener, place } = accepted;
+    let Accepted { id, tcp, peer, edition, listener, place } = accepted;
     let listening = &edition.listeners[listener];
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
@@ -61,7 +64,8 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
     let fail = |deny, why| {
-        Attempt::headless(shared.clone(), listening.name.clone(), peer, begun).refused(&Denial::new(deny, why), false);
+        Attempt::headless(shared.clone(), id, listening.name.clone(), peer, begun)
+            .refused(&Denial::new(deny, why), false);
     };
     let stream = match &listening.tls {
         None => Stream::Tcp(tcp),
@@ -90,6 +94,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         secure: matches!(stream, Stream::Tls(_)),
         certificate: presented(&stream),
         worker: worker.clone(),
+        id,
         edition: edition.clone(),
         listener,
         peer,
@@ -107,7 +112,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         },
         Exchanged::Refused(mut stream, denial) => {
             let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
-            let attempt = Attempt::headless(shared.clone(), listening.name.clone(), peer, begun);
+            let attempt = Attempt::headless(shared.clone(), id, listening.name.clone(), peer, begun);
             attempt.refused(&denial, matches!(told, Ok(Ok(()))));
             linger(stream).await;
         }
@@ -170,9 +175,8 @@ fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], 
     let Handover { attempt, route, admission, upstream } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
-    let id = books.sessions.next_id();
     let holder = Holder::from(&admission);
-    let live = Live::new(id, route.name.clone(), holder, attempt.client(), books.clock.now());
+    let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);

@@ -25,6 +25,7 @@ use hyper::body::Incoming;
 
 use crate::deny::Deny;
 use crate::gateway::{Edition, Listening, Phase, Place, Worker};
+use crate::id::Id;
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity;
@@ -40,6 +41,8 @@ use told::Told;
 pub struct Handshake {
     /// The thread's share of the gateway.
     pub worker: Rc<Worker>,
+    /// The connection's name.
+    pub id: Id,
     /// The config that judges it.
     pub edition: Arc<Edition>,
     /// Which listener it came through.
@@ -164,10 +167,11 @@ impl Handshake {
         let mut vouched = std::mem::take(&mut admission.vouched);
         let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
         signed.map_err(|error| {
-            tracing::error!(route = &*route.name, error, "an assertion can't be signed");
+            tracing::error!(connection_id = %self.id, route = &*route.name, error, "an assertion can't be signed");
             Denial::new(Deny::Internal, "an assertion can't be signed")
         })?;
         let caller = Caller {
+            id: self.id,
             peer: self.peer,
             trusted: edition.policy.is_trusted_proxy(self.peer),
             secure: self.secure,

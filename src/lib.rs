@@ -4,6 +4,7 @@
 //! `docs/architecture.md` tells the way of one connection through them.
 
 pub mod deny;
+pub mod id;
 pub mod now;
 
 pub mod config;

@@ -36,6 +36,7 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 metrics.accepted(index);
+                let id = shared.books.ids.next();
                 let edition = shared.edition();
                 let peer = peer.ip().to_canonical();
                 if edition.listeners[index].tls.is_some() && worker.pace(&edition) == Pace::FarBehind {
@@ -48,7 +49,7 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                 };
                 // Reached, this bound leaves further clients in the kernel's queue. It is never closed.
                 let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
-                let accepted = Accepted { tcp, peer, edition, listener: index, place: Place::new(place, share) };
+                let accepted = Accepted { id, tcp, peer, edition, listener: index, place: Place::new(place, share) };
                 tokio::task::spawn_local(connection::serve(worker.clone(), accepted));
             }
             Err(error) => {

@@ -5,6 +5,7 @@
 //! it happens is an increase that a query sees. Nothing here decides anything.
 
 mod counts;
+mod example;
 pub mod family;
 mod process;
 mod redis;
@@ -27,6 +28,7 @@ use counts::{Counts, ListenerCounts, RouteCounts};
 use scrape::Scrape;
 
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
+pub use example::Example;
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
@@ -78,25 +80,32 @@ impl Metrics {
     }
 
     /// Counts the end of a handshake. `duration_ms` counts where there is a route.
-    pub fn handshake(&self, route: Option<usize>, result: Result<(), Deny>, duration_ms: u64) {
+    pub fn handshake(&self, route: Option<usize>, result: Result<(), Deny>, duration_ms: u64, example: Example) {
         let Some(route) = route else {
             self.counts.unrouted.up(result.err());
             return;
         };
         let route = self.route(route);
         route.handshakes.up(result.err());
-        route.handshake_seconds.observe(duration_ms as f64 / 1e3);
+        example::observe(&route.handshake_seconds, duration_ms as f64 / 1e3, example);
     }
 
     /// Counts the end of a session; `reason` is none where the side closed. `messages` by [`Direction::index`].
     ///
     /// [`Direction::index`]: crate::deny::Direction::index
-    pub fn session_ended(&self, route: usize, side: Side, reason: Option<Deny>, duration_ms: u64, messages: [u64; 2]) {
+    pub fn session_ended(
+        &self,
+        route: usize,
+        (side, reason): (Side, Option<Deny>),
+        duration_ms: u64,
+        messages: [u64; 2],
+        example: Example,
+    ) {
         let route = self.route(route);
         route.ended[side.index()].up(reason);
-        route.session_seconds.observe(duration_ms as f64 / 1e3);
+        example::observe(&route.session_seconds, duration_ms as f64 / 1e3, example);
         for (histogram, messages) in route.session_messages.iter().zip(messages) {
-            histogram.observe(messages as f64);
+            example::observe(histogram, messages as f64, example);
         }
     }
 

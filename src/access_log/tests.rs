@@ -31,7 +31,7 @@ fn written(format: Format, log: impl FnOnce(&AccessLog)) -> String {
 fn refused() -> Refused<'static> {
     Refused {
         time: Timestamp(1_709_251_199_007),
-        connection_id: None,
+        connection_id: Id(0x1234_0000_0000),
         listener: "0.0.0.0:8443",
         route: Some("chat"),
         client: Ipv4Addr::new(203, 0, 113, 7).into(),
@@ -70,7 +70,8 @@ fn ended() -> Ended<'static> {
 fn a_refused_handshake_is_one_json_line() {
     let line = written(Format::Json, |log| log.refused(&refused()));
     let expected = concat!(
-        r#"{"event":"handshake_refused","time":"2024-02-29T23:59:59.007Z","listener":"0.0.0.0:8443","route":"chat","#,
+        r#"{"event":"handshake_refused","time":"2024-02-29T23:59:59.007Z","connection_id":"0000123400000000","#,
+        r#""listener":"0.0.0.0:8443","route":"chat","#,
         r#""client":"203.0.113.7","host":"chat.example.com","path":"/ws?[redacted]","origin":"https://evil.example","#,
         r#""reason":"origin_forbidden","status":403,"duration_ms":2}"#,
         "\n"

@@ -10,7 +10,8 @@ use super::*;
 use crate::access_log::{AccessLog, Format};
 use crate::books::recent::Recent;
 use crate::deny::{Deny, Side};
-use crate::metrics::{Metrics, Sources};
+use crate::id::Ids;
+use crate::metrics::{Example, Metrics, Sources};
 use crate::now::Clock;
 use crate::policy::identity::Identity;
 use crate::policy::revocation::{Revocations, Settings};
@@ -39,6 +40,7 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         clock,
         metrics,
         log,
+        ids: Ids::default(),
         sessions: Registry::new(1),
         buffered: Buffered::new(u64::MAX),
         recent: Recent::default(),
@@ -133,7 +135,8 @@ fn a_browser_gets_the_page_and_a_shell_the_list_and_what_runs_in_the_page_is_its
     let asked =
         |accept: &str| read(&state, HERE, Request::get("/").header("accept", accept).body(Empty::new()).unwrap());
     let html = asked("text/html,application/xhtml+xml,*/*;q=0.8");
-    assert_eq!((&html.headers()["content-type"], &html.headers()["vary"]), (&"text/html; charset=utf-8", &"Accept"));
+    assert_eq!(html.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(html.headers()["vary"], "Accept");
     let policy = html.headers()["content-security-policy"].to_str().unwrap().to_owned();
     for part in
         ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"]
@@ -160,7 +163,8 @@ fn a_browser_gets_the_page_and_a_shell_the_list_and_what_runs_in_the_page_is_its
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let state = state();
-    state.books.metrics.session_ended(0, Side::Gateway, Some(Deny::TokenExpired), 5, [1, 2]);
+    let example = Example { id: state.books.ids.next(), wall: 0 };
+    state.books.metrics.session_ended(0, (Side::Gateway, Some(Deny::TokenExpired)), 5, [1, 2], example);
     let asked = Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0");
     let asked = asked.body(Empty::new()).unwrap();
     let content_type = |request| read(&state, HERE, request).headers()["content-type"].clone();
@@ -178,7 +182,7 @@ fn connections_are_filtered_by_decoded_parameters() {
         .into_iter()
         .map(|(route, subject)| {
             let holder = Holder::from(&Identity { subject: Some(subject.into()), ..Identity::default() });
-            let live = Live::new(state.books.sessions.next_id(), route.into(), holder, ELSEWHERE, now);
+            let live = Live::new(state.books.ids.next(), route.into(), holder, ELSEWHERE, now);
             state.books.sessions.enter(0, live)
         })
         .collect();

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::access_log::{Refused, Said};
+use crate::id::Id;
 use crate::now::Timestamp;
-use crate::session::live::Id;
 
 /// Refusals that are kept. With texts as long as the log has them, some 150 KiB.
 pub const KEPT: usize = 100;
@@ -26,8 +26,7 @@ pub struct Refusal {
     pub reason: &'static str,
     /// Whose doing it was.
     pub fault: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connection_id: Option<Id>,
+    pub connection_id: Id,
     pub listener: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Box<str>>,
@@ -140,7 +139,7 @@ mod tests {
     fn refused(time: u64, why: &str) -> Refused<'_> {
         Refused {
             time: Timestamp(time),
-            connection_id: None,
+            connection_id: Id(7),
             listener: "0.0.0.0:80",
             route: Some("chat"),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use crate::admin::HistoryStatus;
 use crate::books::Books;
 use crate::deny::{Deny, Direction};
+
 use crate::metrics::totals::Totals;
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -85,7 +86,8 @@ mod tests {
     use super::*;
     use crate::access_log::{AccessLog, Format};
     use crate::books::recent::Recent;
-    use crate::metrics::{Metrics, Sources};
+    use crate::id::{Id, Ids};
+    use crate::metrics::{Example, Metrics, Sources};
     use crate::now::Clock;
     use crate::policy::roll::Roll;
     use crate::session::buffered::Buffered;
@@ -96,7 +98,7 @@ mod tests {
         let metrics = Metrics::new(&Roll::of(["chat"]), 1, &[], clock.now(), Sources::default());
         let (log, _) = AccessLog::new(Format::Off, std::io::sink());
         let (sessions, buffered) = (Registry::new(1), Buffered::new(1));
-        Books { clock, metrics, log, sessions, buffered, recent: Recent::default() }
+        Books { clock, metrics, log, ids: Ids::default(), sessions, buffered, recent: Recent::default() }
     }
 
     #[test]
@@ -106,7 +108,7 @@ mod tests {
         assert_eq!(history.shown().time_ms, [0]);
         for _ in 0..200 {
             books.clock.advance(EVERY);
-            books.metrics.handshake(Some(0), Err(Deny::RouteCap), 1);
+            books.metrics.handshake(Some(0), Err(Deny::RouteCap), 1, Example { id: Id(1), wall: 0 });
             history.take(&books);
         }
         let shown = history.shown();

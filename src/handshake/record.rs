@@ -10,6 +10,8 @@ use super::Handshake;
 use crate::access_log::{Refused, Said};
 use crate::deny::Deny;
 use crate::gateway::Shared;
+use crate::id::Id;
+use crate::metrics::Example;
 use crate::now::Timestamp;
 use crate::policy::route::Route;
 use crate::policy::{Decision, Denial};
@@ -20,6 +22,7 @@ const KEPT: usize = 1024;
 /// A handshake under way. Dropped before it was decided, its client was lost.
 pub struct Attempt {
     shared: Arc<Shared>,
+    id: Id,
     listener: Arc<str>,
     client: IpAddr,
     accepted: u64,
@@ -39,7 +42,8 @@ impl Attempt {
         let path: String = parts.uri.path().chars().take(KEPT).collect();
         let query = if parts.uri.query().is_some() { "?" } else { "" };
         let shared = handshake.worker.shared.clone();
-        let mut attempt = Self::headless(shared, handshake.listening().name.clone(), client, handshake.accepted);
+        let mut attempt =
+            Self::headless(shared, handshake.id, handshake.listening().name.clone(), client, handshake.accepted);
         attempt.host = parts.headers.get(header::HOST).map(copy);
         attempt.path = Some(format!("{path}{query}").into());
         attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
@@ -48,9 +52,10 @@ impl Attempt {
 
     /// A handshake that failed before there was a head.
     #[must_use]
-    pub fn headless(shared: Arc<Shared>, listener: Arc<str>, client: IpAddr, accepted: u64) -> Self {
+    pub fn headless(shared: Arc<Shared>, id: Id, listener: Arc<str>, client: IpAddr, accepted: u64) -> Self {
         Self {
             shared,
+            id,
             listener,
             client,
             accepted,
@@ -81,6 +86,12 @@ impl Attempt {
         self.route.as_ref()
     }
 
+    /// The connection's name.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn client(&self) -> IpAddr {
@@ -97,7 +108,12 @@ impl Attempt {
     pub fn admitted(mut self) {
         self.over = true;
         let duration = self.duration();
-        self.shared.books.metrics.handshake(self.route.as_ref().map(|route| route.slot), Ok(()), duration);
+        self.shared.books.metrics.handshake(
+            self.route.as_ref().map(|route| route.slot),
+            Ok(()),
+            duration,
+            self.example(),
+        );
     }
 
     /// It was refused. `answered` says whether the client was told.
@@ -114,14 +130,23 @@ impl Attempt {
         self.shared.books.clock.mono().saturating_sub(self.accepted)
     }
 
+    fn example(&self) -> Example {
+        Example { id: self.id, wall: self.shared.books.clock.now().wall }
+    }
+
     fn write(&mut self, denial: &Denial, status: Option<u16>, close_code: Option<u16>) {
         self.over = true;
         let books = &self.shared.books;
         let duration_ms = self.duration();
-        books.metrics.handshake(self.route.as_ref().map(|route| route.slot), Err(denial.deny), duration_ms);
+        books.metrics.handshake(
+            self.route.as_ref().map(|route| route.slot),
+            Err(denial.deny),
+            duration_ms,
+            self.example(),
+        );
         books.refused(&Refused {
             time: Timestamp(books.clock.now().wall),
-            connection_id: None,
+            connection_id: self.id,
             listener: &self.listener,
             route: self.route.as_ref().map(|route| &*route.name),
             client: self.client,

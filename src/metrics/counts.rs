@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
+use super::example::Histogram;
 use super::redis::RedisCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
@@ -88,10 +88,10 @@ impl RouteCounts {
         Self {
             name: name.clone(),
             handshakes: Tally::new(),
-            handshake_seconds: Histogram::new(HANDSHAKE_SECONDS),
+            handshake_seconds: Histogram::new(HANDSHAKE_SECONDS.into_iter()),
             ended: array::from_fn(|_| Tally::new()),
-            session_seconds: Histogram::new(SESSION_SECONDS),
-            session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES)),
+            session_seconds: Histogram::new(SESSION_SECONDS.into_iter()),
+            session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES.into_iter())),
             expired: Shared::default(),
             renewals: Tally::new(),
         }

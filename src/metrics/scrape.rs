@@ -9,7 +9,6 @@ use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::exemplar::Exemplar;
-use prometheus_client::metrics::histogram::Histogram;
 
 use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
@@ -321,7 +320,7 @@ impl Samples<'_> {
         self.labelled(values, |metric| metric.encode_gauge(&value))
     }
 
-    fn histogram<const N: usize>(&mut self, values: [&str; N], histogram: &Histogram) -> fmt::Result {
+    fn histogram<const N: usize>(&mut self, values: [&str; N], histogram: &impl EncodeMetric) -> fmt::Result {
         let labels = self.labels(values);
         histogram.encode(self.metric.encode_family(&labels)?)
     }

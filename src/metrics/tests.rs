@@ -3,8 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::family::{self, Kind};
 use super::*;
 use crate::deny::Direction;
+use crate::id::Id;
 use crate::policy::limit::{Action, LimitId, LimitInfo, What};
 use crate::policy::roll::Roll;
+
+const EXAMPLE: Example = Example { id: Id(0xabc), wall: 1_700_000_000_500 };
 
 const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
 
@@ -56,7 +59,7 @@ fn metrics() -> Metrics {
 /// Every sample of a scrape by its name and labels.
 fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
     let body = metrics.render(OPENMETRICS).body;
-    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    let samples = body.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(" # {").next().unwrap());
     let pairs: Vec<_> = samples.map(|line| line.rsplit_once(' ').unwrap()).collect();
     let by_name: BTreeMap<_, _> =
         pairs.iter().map(|(name, value)| ((*name).to_owned(), value.parse().unwrap())).collect();
@@ -186,9 +189,9 @@ fn what_can_happen_stands_at_zero_from_the_start() {
 #[test]
 fn what_should_not_happen_is_shown_all_the_same_once_it_does() {
     let metrics = metrics();
-    metrics.handshake(Some(0), Err(Deny::BadHandshake), 1);
-    metrics.handshake(None, Err(Deny::IpCap), 1);
-    metrics.session_ended(0, Side::Upstream, Some(Deny::MessageTooBig), 1, [0, 0]);
+    metrics.handshake(Some(0), Err(Deny::BadHandshake), 1, EXAMPLE);
+    metrics.handshake(None, Err(Deny::IpCap), 1, EXAMPLE);
+    metrics.session_ended(0, (Side::Upstream, Some(Deny::MessageTooBig)), 1, [0, 0], EXAMPLE);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="chat",result="bad_handshake"}"#], 1.0);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="none",result="ip_cap"}"#], 1.0);
@@ -198,10 +201,10 @@ fn what_should_not_happen_is_shown_all_the_same_once_it_does() {
 #[test]
 fn handshakes_are_counted_by_route_and_result_and_timed_by_route() {
     let metrics = metrics();
-    metrics.handshake(Some(0), Ok(()), 250);
-    metrics.handshake(Some(0), Ok(()), 500);
-    metrics.handshake(Some(1), Err(Deny::TokenExpired), 0);
-    metrics.handshake(None, Err(Deny::NoRoute), 9_999);
+    metrics.handshake(Some(0), Ok(()), 250, EXAMPLE);
+    metrics.handshake(Some(0), Ok(()), 500, EXAMPLE);
+    metrics.handshake(Some(1), Err(Deny::TokenExpired), 0, EXAMPLE);
+    metrics.handshake(None, Err(Deny::NoRoute), 9_999, EXAMPLE);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="chat",result="admitted"}"#], 2.0);
     assert_eq!(samples[r#"wsgate_handshakes_total{route="a\"b",result="token_expired"}"#], 1.0);
@@ -244,13 +247,38 @@ fn traffic_is_the_sum_over_the_workers() {
 #[test]
 fn the_end_of_a_session_fills_its_histograms() {
     let metrics = metrics();
-    metrics.session_ended(0, Side::Client, None, 4_000_000, [0, 50]);
+    metrics.session_ended(0, (Side::Client, None), 4_000_000, [0, 50], EXAMPLE);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"wsgate_sessions_ended_total{route="chat",side="client",reason="closed"}"#], 1.0);
     assert_eq!(samples[r#"wsgate_session_duration_seconds_bucket{le="3600.0",route="chat"}"#], 0.0);
     assert_eq!(samples[r#"wsgate_session_duration_seconds_bucket{le="14400.0",route="chat"}"#], 1.0);
     assert_eq!(samples[r#"wsgate_session_messages_bucket{le="0.0",route="chat",direction="to_upstream"}"#], 1.0);
     assert_eq!(samples[r#"wsgate_session_messages_sum{route="chat",direction="to_client"}"#], 50.0);
+}
+
+#[test]
+fn a_bucket_names_the_last_connection_that_fell_into_it_where_the_format_can_say_so() {
+    let metrics = metrics();
+    metrics.handshake(Some(1), Ok(()), 250, Example { id: Id(1), ..EXAMPLE });
+    metrics.handshake(Some(1), Ok(()), 240, EXAMPLE);
+    metrics.session_ended(1, (Side::Client, None), 4_000_000, [0, 50], EXAMPLE);
+    let body = metrics.render(OPENMETRICS).body;
+    let examples: Vec<&str> = body.lines().filter(|line| line.contains(" # {")).collect();
+    assert_eq!(
+        examples,
+        [
+            r#"wsgate_handshake_duration_seconds_bucket{le="0.25",route="a\"b"} 2 # {connection_id="0000000000000abc"} 0.24 1700000000.5"#,
+            r#"wsgate_session_duration_seconds_bucket{le="14400.0",route="a\"b"} 1 # {connection_id="0000000000000abc"} 4000.0 1700000000.5"#,
+            r#"wsgate_session_messages_bucket{le="0.0",route="a\"b",direction="to_upstream"} 1 # {connection_id="0000000000000abc"} 0.0 1700000000.5"#,
+            r#"wsgate_session_messages_bucket{le="100.0",route="a\"b",direction="to_client"} 1 # {connection_id="0000000000000abc"} 50.0 1700000000.5"#,
+        ]
+    );
+    let classic = metrics.render(None).body;
+    assert!(!classic.contains("connection_id"), "{classic}");
+    assert!(
+        classic.contains("wsgate_handshake_duration_seconds_bucket{le=\"0.25\",route=\"a\\\"b\"} 2\n"),
+        "{classic}"
+    );
 }
 
 #[test]
@@ -367,11 +395,11 @@ fn what_can_become_of_a_renewal_stands_at_zero_from_the_start() {
 fn counts_go_on_when_names_come_and_go() {
     let first = Roll::of(["chat", "gone"]);
     let metrics = Metrics::new(&first, 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
-    metrics.handshake(Some(1), Ok(()), 1);
+    metrics.handshake(Some(1), Ok(()), 1, EXAMPLE);
     let session = metrics.traffic(1, 1).enter();
     metrics.grow(&Roll::of(["chat", "gone", "new"]));
-    metrics.handshake(Some(1), Ok(()), 1);
-    metrics.handshake(Some(2), Ok(()), 1);
+    metrics.handshake(Some(1), Ok(()), 1, EXAMPLE);
+    metrics.handshake(Some(2), Ok(()), 1, EXAMPLE);
     session.passed(Direction::ToClient, 3);
     let samples = samples(&metrics);
     let admitted = |route| samples[&format!("wsgate_handshakes_total{{route=\"{route}\",result=\"admitted\"}}")];

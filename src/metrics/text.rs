@@ -5,6 +5,9 @@
 
 use super::family::{self, Kind};
 
+/// How an exemplar begins behind its sample.
+const EXEMPLAR: &str = " # {connection_id=\"";
+
 /// The content type of OpenMetrics.
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The content type of the older format.
@@ -15,12 +18,17 @@ pub(super) fn wants_openmetrics(accept: Option<&str>) -> bool {
     accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("application/openmetrics-text"))
 }
 
+/// A sample without its exemplar, which this format has not. No label's value is taken for one: there a quote is escaped.
+fn sample(line: &str) -> &str {
+    line.split_once(EXEMPLAR).map_or(line, |(sample, _)| sample)
+}
+
 /// The same samples in the older format.
 pub(super) fn classic(openmetrics: &str) -> String {
     let mut out = String::with_capacity(openmetrics.len() + 1024);
     for line in openmetrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
-            out.push_str(line);
+            out.push_str(sample(line));
             out.push('\n');
             continue;
         };
@@ -46,10 +54,10 @@ mod tests {
     fn the_older_format_describes_counters_by_the_name_of_their_samples() {
         let modern = "# HELP wsgate_accepted Connections\n# TYPE wsgate_accepted counter\nwsgate_accepted_total 1\n\
                       # HELP wsgate_build Version\n# TYPE wsgate_build info\nwsgate_build_info{version=\"1\"} 1\n\
-                      # TYPE wsgate_bytes counter\n# UNIT wsgate_bytes bytes\nwsgate_bytes_total{a=\"# b\"} 2\n# EOF\n";
+                      # TYPE wsgate_bytes counter\n# UNIT wsgate_bytes bytes\nwsgate_bytes_total{a=\" # {connection_id=\\\"b\"} 2 # {connection_id=\"c\"} 1.0\n# EOF\n";
         let older = "# HELP wsgate_accepted_total Connections\n# TYPE wsgate_accepted_total counter\nwsgate_accepted_total 1\n\
                      # HELP wsgate_build_info Version\n# TYPE wsgate_build_info gauge\nwsgate_build_info{version=\"1\"} 1\n\
-                     # TYPE wsgate_bytes_total counter\nwsgate_bytes_total{a=\"# b\"} 2\n";
+                     # TYPE wsgate_bytes_total counter\nwsgate_bytes_total{a=\" # {connection_id=\\\"b\"} 2\n";
         assert_eq!(classic(modern), older);
     }
 

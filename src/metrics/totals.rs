@@ -81,7 +81,8 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Sources;
+    use crate::id::Id;
+    use crate::metrics::{Example, Sources};
     use crate::now::Now;
     use crate::policy::roll::Roll;
 
@@ -89,16 +90,17 @@ mod tests {
     fn totals_are_over_all_routes_and_workers_and_name_only_what_happened() {
         let metrics = Metrics::new(&Roll::of(["a", "b"]), 2, &[], Now { mono: 0, wall: 0 }, Sources::default());
         assert_eq!(metrics.totals(), Totals::default());
+        let example = Example { id: Id(1), wall: 0 };
         let sessions = [metrics.traffic(0, 0).enter(), metrics.traffic(1, 1).enter()];
         for session in &sessions {
             session.passed(Direction::ToUpstream, 3);
             session.carried(Direction::ToClient, 7);
             session.dropped(1);
         }
-        metrics.handshake(Some(0), Ok(()), 1);
-        metrics.handshake(Some(1), Err(Deny::TokenMissing), 1);
-        metrics.handshake(None, Err(Deny::NoRoute), 1);
-        metrics.session_ended(1, Side::Gateway, Some(Deny::TokenExpired), 1, [0, 0]);
+        metrics.handshake(Some(0), Ok(()), 1, example);
+        metrics.handshake(Some(1), Err(Deny::TokenMissing), 1, example);
+        metrics.handshake(None, Err(Deny::NoRoute), 1, example);
+        metrics.session_ended(1, (Side::Gateway, Some(Deny::TokenExpired)), 1, [0, 0], example);
         let totals = metrics.totals();
         assert_eq!((totals.sessions, totals.admitted, totals.messages, totals.dropped), (2, 1, [6, 0], 2));
         assert_eq!(totals.bytes, [0, 14]);

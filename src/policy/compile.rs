@@ -53,6 +53,8 @@ struct Named {
     /// For the keys of zones and caps.
     hasher: KeyHasher,
     assertions: BTreeMap<String, Arc<Assertion>>,
+    /// The header of the connection's name.
+    connection_id: Option<HeaderName>,
     /// Every header in which a route tells who asks.
     ours: Arc<[HeaderName]>,
     /// The names in the file, also of what is wrong in itself.
@@ -112,6 +114,7 @@ impl Policy {
             zones: limits::zones(config, &hasher, &wishes, &mut found),
             hasher,
             assertions: upward::assertions(config, material, &mut found),
+            connection_id: upward::connection_id(config, &mut found),
             ours: upward::ours(config),
             typed_jwt: config.jwt.keys().cloned().collect(),
             typed_zones: config.zone.keys().cloned().collect(),

@@ -11,6 +11,7 @@ use super::request::connection_tokens;
 use super::route::Route;
 use super::token::{strip, subprotocol};
 use super::upward::Vouched;
+use crate::id::Id;
 
 /// Headers of one connection (RFC 9110 s7.6.1), and of a body, which a handshake has not.
 const HOP_BY_HOP: [&str; 10] = [
@@ -29,6 +30,8 @@ const HOP_BY_HOP: [&str; 10] = [
 /// What the gateway knows of a client and says to the upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
+    /// The connection's name.
+    pub id: Id,
     /// Whose socket it is.
     pub peer: IpAddr,
     /// Whether that is a trusted proxy, whose own words about the client are kept.
@@ -50,7 +53,7 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
         Some(rule) => target = strip::strip(&rule.from, &mut headers, path_and_query),
         None => {}
     }
-    route.upward.set(&mut headers, caller.vouched);
+    route.upward.set(&mut headers, caller.vouched, caller.id);
     set_forwarded(&mut headers, client.get(header::HOST), caller, route.captures_host);
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());

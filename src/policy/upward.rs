@@ -12,6 +12,7 @@ use super::assertion::Assertion;
 use super::claims::Claims;
 use super::identity::Identity;
 use super::token::strip;
+use crate::id::Id;
 use crate::now::Now;
 
 /// Bytes of one claim's header, and of all that an assertion copies. Servers take 8 KiB for a header or for all of them,
@@ -30,6 +31,8 @@ pub struct Upward {
     pub claims: Vec<(String, HeaderName)>,
     /// What is signed.
     pub assertion: Option<Arc<Assertion>>,
+    /// The header of the connection's name; none if upstreams do not get it.
+    pub connection_id: Option<HeaderName>,
     /// Every header in which any route of the file tells who asks. They are removed from every request, on routes without
     /// a token too: one backend may stand behind several routes.
     pub ours: Arc<[HeaderName]>,
@@ -77,12 +80,17 @@ impl Upward {
     }
 
     /// Removes what only the gateway may say, in every spelling that a backend could take for it, and says it.
-    pub fn set(&self, headers: &mut HeaderMap, vouched: &Vouched) {
+    pub fn set(&self, headers: &mut HeaderMap, vouched: &Vouched, id: Id) {
         for name in &*self.ours {
             strip::remove_lookalikes(headers, name);
         }
         for (name, value) in &vouched.headers {
             headers.insert(name.clone(), value.clone());
+        }
+        if let Some(name) = &self.connection_id
+            && let Ok(value) = HeaderValue::try_from(id.to_string())
+        {
+            headers.insert(name.clone(), value);
         }
     }
 }

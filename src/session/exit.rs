@@ -15,7 +15,7 @@ use super::pump::Wake;
 use crate::access_log::{Ended, Expired, Said};
 use crate::books::Books;
 use crate::deny::{Deny, Direction, Side};
-use crate::metrics::Active;
+use crate::metrics::{Active, Example};
 use crate::now::Timestamp;
 use crate::policy::Permits;
 use crate::policy::expiry::{Ends, NEVER};
@@ -189,7 +189,8 @@ impl Drop for Exit {
         let duration_ms = now.mono.saturating_sub(live.since.mono);
         let messages = Direction::ALL.map(|direction| live.messages[direction.index()].get());
         let bytes = Direction::ALL.map(|direction| live.bytes[direction.index()].get());
-        self.books.metrics.session_ended(self.route.slot, end.side, end.reason, duration_ms, messages);
+        let example = Example { id: live.id, wall: now.wall };
+        self.books.metrics.session_ended(self.route.slot, (end.side, end.reason), duration_ms, messages, example);
         self.books.log.ended(&Ended {
             time: Timestamp(now.wall),
             connection_id: live.id,

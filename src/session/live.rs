@@ -8,13 +8,12 @@ pub mod query;
 pub mod registry;
 mod term;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::access_log::Said;
 use crate::deny::{Deny, Direction};
@@ -24,29 +23,14 @@ use crate::policy::cap::seat::Leave;
 use holder::{Holder, Token};
 use order::Order;
 
+pub use crate::id::Id;
 pub use query::Query;
 pub use registry::{Entry, Registry, Snapshot};
-
-/// A connection's name in logs and on the admin page: unique in this process, and most likely among its restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub u64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// What others may know of one session, and the one thing that they may tell it.
 #[derive(Debug)]
 pub struct Live {
-    /// From [`Registry::next_id`].
+    /// The connection's.
     pub id: Id,
     /// The route's name.
     pub route: Arc<str>,

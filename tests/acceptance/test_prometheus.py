@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 
@@ -29,6 +30,7 @@ class Prometheus(Child):
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
         options = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
+        options += ["--enable-feature=exemplar-storage"]
         super().__init__(TOOLS / "prometheus", *options, cwd=folder)
         self.err.first(lambda line: "Server is ready to receive web requests" in line)
 
@@ -105,6 +107,21 @@ def test_what_happens_can_be_read_in_prometheus(prometheus, gateway):
     }
     sent = prometheus.query('histogram_quantile(0.5, wsgate_session_messages_bucket{direction="to_upstream"})')
     assert 0 < sent[(("direction", "to_upstream"), ("route", "chat"))] <= 1
+
+
+def test_an_exemplar_leads_from_a_histogram_to_a_connections_line_in_the_log(prometheus, gateway):
+    since = len(gateway.out)
+    with open_chat(gateway.url("/chat/rooms/exemplars"), origin=PAGE) as connection:
+        connection.recv(timeout=PATIENCE)
+    line = gateway.line(since, event="session_ended")
+
+    def known(histogram):
+        now = time.time()
+        found = prometheus.get("/api/v1/query_exemplars", query=histogram, start=now - 600, end=now + 60)
+        return {exemplar["labels"]["connection_id"] for series in found for exemplar in series["exemplars"]}
+
+    for histogram in ("wsgate_handshake_duration_seconds_bucket", "wsgate_session_duration_seconds_bucket"):
+        wait_until(histogram, lambda: line["connection_id"] in known(histogram))
 
 
 def test_promtool_has_no_complaint(gateway):

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::peer::Head;
-use crate::harness::{Ask, Backend, Gate, Setup};
+use crate::harness::{Ask, Backend, Gate, Setup, until};
 
 fn names(head: &Head) -> BTreeSet<&str> {
     head.headers.keys().map(http::HeaderName::as_str).collect()
@@ -35,6 +35,7 @@ async fn what_concerns_one_connection_stays_there_and_the_rest_passes() {
         "sec-websocket-version",
         "upgrade",
         "x-app",
+        "x-connection-id",
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
@@ -169,5 +170,74 @@ async fn the_token_stays_here_unless_the_route_hands_it_on() {
             }
         }
     }
+    gate.finish().await;
+}
+
+/// One name for all that is said of a connection, and nobody else's.
+#[tokio::test]
+async fn the_upstream_the_log_and_the_admin_page_have_one_name_for_a_connection_and_a_client_can_t_choose_it() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "");
+    let spoofed = Ask::to("/ws").with("X-Connection-Id", "mine").with("x_connection_id", "mine");
+    let mut client = gate.asking(&spoofed).await;
+    let mut upstream = backend.accept().await;
+    let request = upstream.head().await;
+    let id = request.one("x-connection-id").unwrap().to_owned();
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    assert_eq!(request.one("x_connection_id"), None);
+    upstream.send(request.switch("")).await;
+    assert_eq!(client.head().await.status(), 101);
+    until("the session to begin", || gate.sessions() == 1).await;
+    let page: serde_json::Value = serde_json::from_str(&gate.page("/connections").await.body).unwrap();
+    assert_eq!(page["connections"][0]["id"], *id);
+    drop((client, upstream));
+    let line = gate.lines.next().await;
+    assert_eq!((&line["event"], &line["connection_id"]), (&"session_ended".into(), &id.clone().into()));
+    let metrics = gate.shared().books.metrics.render(Some("application/openmetrics-text")).body;
+    for histogram in ["wsgate_handshake_duration_seconds", "wsgate_session_duration_seconds", "wsgate_session_messages"]
+    {
+        let example = format!(" # {{connection_id=\"{id}\"}} ");
+        let named = |line: &str| line.starts_with(histogram) && line.contains(&example);
+        assert!(metrics.lines().any(named), "{histogram} without {id}\n{metrics}");
+    }
+    gate.finish().await;
+}
+
+/// The one that never became a request, the one that had no route, and the one that the upstream refused: each has its own.
+#[tokio::test]
+async fn every_refusal_has_the_name_of_its_connection() {
+    let backend = Backend::new().await;
+    let mut gate = Gate::new(&backend.url(), "");
+    let mut nobody = gate.client().await;
+    nobody.send("hello\r\n\r\n").await;
+    assert_eq!(nobody.head().await.status(), 400);
+    let first = gate.refused("bad_handshake").await["connection_id"].clone();
+    gate.refusal(&Ask::to("/nowhere")).await;
+    let second = gate.refused("no_route").await["connection_id"].clone();
+    let mut client = gate.asking(&Ask::to("/ws")).await;
+    let mut upstream = backend.accept().await;
+    let told = upstream.head().await.one("x-connection-id").unwrap().to_owned();
+    upstream.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 404);
+    let third = gate.refused("upstream_refused").await["connection_id"].clone();
+    assert_eq!(third, told);
+    let all: BTreeSet<&str> = [&first, &second, &third].iter().map(|id| id.as_str().unwrap()).collect();
+    assert_eq!(all.len(), 3, "{all:?}");
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn the_header_of_the_name_may_be_another_or_none() {
+    let backend = Backend::new().await;
+    let named = Setup::new().server("connection_id_header = \"X-Request-Id\"").route("/ws", &backend.url(), "");
+    let mut gate = named.start();
+    let request = gate.seen_upward(&backend, &Ask::to("/ws").with("X-Request-Id", "mine")).await;
+    assert_eq!(request.one("x-request-id").unwrap().len(), 16);
+    assert_eq!(request.one("x-connection-id"), None);
+    gate.finish().await;
+    let none = Setup::new().server("connection_id_header = \"off\"").route("/ws", &backend.url(), "");
+    let mut gate = none.start();
+    let request = gate.seen_upward(&backend, &Ask::to("/ws").with("X-Connection-Id", "mine")).await;
+    assert_eq!((request.one("x-connection-id"), request.one("off")), (Some("mine"), None));
     gate.finish().await;
 }

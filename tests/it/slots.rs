@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsgate::deny::Deny;
+use wsgate::metrics::Example;
 use wsgate::policy::Ask as Asked;
 use wsgate::policy::request::Opening;
 use wsgate::session::exit::Exit;
@@ -180,8 +181,8 @@ async fn a_panic_gives_back_what_its_session_held_and_is_written_down() {
             .policy
             .admit(&Asked { opening: &opening, query: None, headers: &headers, client, certificate: None }, now);
         let (admission, route) = (decision.verdict.unwrap(), decision.route.unwrap());
-        shared.books.metrics.handshake(Some(route.slot), Ok(()), 0);
-        let id = shared.books.sessions.next_id();
+        let id = shared.books.ids.next();
+        shared.books.metrics.handshake(Some(route.slot), Ok(()), 0, Example { id, wall: now.wall });
         let holder = Holder::from(&admission.identity);
         let live = Live::new(id, route.name.clone(), holder, client, now);
         let entry = shared.books.sessions.enter(0, live);

@@ -60,8 +60,7 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let mut there = BTreeSet::new();
     fields(&page, "", &mut there);
     // What is there of some refusals, or of a gateway that is not ready.
-    let at_times =
-        ["not_ready", "refusals[].subject", "refusals[].origin", "refusals[].close_code", "refusals[].connection_id"];
+    let at_times = ["not_ready", "refusals[].subject", "refusals[].origin", "refusals[].close_code"];
     there.extend(at_times.map(str::to_owned));
     assert_eq!(there, documented("## Status"));
     let refused = json!({ "reason": "upstream_refused", "fault": "upstream", "count": 1, "recent": 1,

@@ -7,10 +7,10 @@ import { ticks } from "./rates.js";
 const HEIGHT = 128;
 const EDGE = { left: 52, right: 6, top: 10, bottom: 20 };
 
-/** `lines` are their names; `show` writes a value, `per` stands behind it; `base` is 1024 for bytes. */
+/** `lines` are their names; `show` writes a value, `per` is said behind it; `base` is 1024 for bytes. */
 export class Chart {
   constructor({ title, lines, show, per = "", span, base = 10 }) {
-    Object.assign(this, { title, names: lines, mark: (n) => short(show(n)), show: (n) => show(n) + per, span, base, ages: [], values: [], cursor: null, width: 320 });
+    Object.assign(this, { title, names: lines, mark: (n) => short(show(n)), show, per, span, base, ages: [], values: [], cursor: null, width: 320 });
     this.grid = s("g", { class: "grid" });
     this.paths = lines.map((_, i) => s("path", { class: `line line-${i}` }));
     this.area = lines.length === 1 ? s("path", { class: "area line-0" }) : null;
@@ -90,7 +90,7 @@ export class Chart {
       this.needle.setAttribute("x1", this.x(this.ages[at]));
       this.needle.setAttribute("x2", this.x(this.ages[at]));
     }
-    const text = this.values.map((list, line) => `${this.names[line]} ${this.show(list[at] ?? 0)}`).join(", ");
+    const text = this.values.map((list, line) => `${this.names[line]} ${this.show(list[at] ?? 0)}${this.per}`).join(", ");
     this.svg.setAttribute("aria-label", `${this.title}: ${text}`);
   }
 

@@ -36,7 +36,7 @@ pub(super) fn enter(state: &AdminState, route: &str, subject: &str) -> Entry {
     let Value::Object(claims) = json!({ "sub": subject }) else { unreachable!() };
     let marks = state.revoking.list().marks(&Claims::from(claims)).unwrap();
     let identity = Identity { subject: Some(subject.into()), jwt: Some("main".into()), marks, ..Identity::default() };
-    let (id, now) = (state.books.sessions.next_id(), state.books.clock.now());
+    let (id, now) = (state.books.ids.next(), state.books.clock.now());
     state.books.sessions.enter(0, Live::new(id, route.into(), Holder::from(&identity), ELSEWHERE, now))
 }
 

@@ -10,6 +10,7 @@ use super::super::Handshake;
 use super::super::record::undecided;
 use crate::access_log::{Renewed, Said};
 use crate::gateway::Shared;
+use crate::id::Id;
 use crate::now::Timestamp;
 use crate::policy::Denial;
 use crate::policy::route::Route;
@@ -17,6 +18,7 @@ use crate::policy::route::Route;
 /// A renewal under way. Dropped before it was decided, its client was lost.
 pub(super) struct Record {
     shared: Arc<Shared>,
+    id: Id,
     listener: Arc<str>,
     route: Arc<Route>,
     client: IpAddr,
@@ -32,6 +34,7 @@ impl Record {
     pub(super) fn new(handshake: &Handshake, route: Arc<Route>, client: IpAddr, headers: &HeaderMap) -> Self {
         Self {
             shared: handshake.worker.shared.clone(),
+            id: handshake.id,
             listener: handshake.listening().name.clone(),
             route,
             client,
@@ -64,6 +67,7 @@ impl Record {
         books.metrics.renewal(self.route.slot, result.map(|_| ()).map_err(|denial| denial.deny));
         books.log.renewed(&Renewed {
             time: Timestamp(books.clock.now().wall),
+            connection_id: self.id,
             listener: &self.listener,
             route: &self.route.name,
             client: self.client,

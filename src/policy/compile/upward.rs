@@ -53,6 +53,15 @@ fn shared_with<'a>(key: &SigningKey, material: &'a Material) -> Option<&'a str> 
     material.jwt.iter().find(|(_, other)| same(other)).map(|(name, _)| name.as_str())
 }
 
+/// What says that there is to be no such header.
+const OFF: &str = "off";
+
+/// The header of the connection's name, if there is to be one.
+pub(super) fn connection_id(config: &Config, found: &mut Findings) -> Option<HeaderName> {
+    let text = Some(&config.server.connection_id_header).filter(|text| *text != OFF)?;
+    header("server.connection_id_header", text, "X-Connection-Id", found)
+}
+
 /// Every header in which the file has the gateway say who asks. What is no header's name is told of elsewhere.
 pub(super) fn ours(config: &Config) -> Arc<[HeaderName]> {
     let of_routes = config
@@ -60,8 +69,12 @@ pub(super) fn ours(config: &Config) -> Arc<[HeaderName]> {
         .iter()
         .flat_map(|route| std::iter::once(&route.subject_header).chain(route.claim_headers.values()));
     let of_assertions = config.assertion.values().map(|assertion| &assertion.header);
-    let mut ours: Vec<HeaderName> =
-        of_routes.chain(of_assertions).filter_map(|name| HeaderName::try_from(name.as_str()).ok()).collect();
+    let of_connection = Some(&config.server.connection_id_header).filter(|name| *name != OFF);
+    let mut ours: Vec<HeaderName> = of_routes
+        .chain(of_assertions)
+        .chain(of_connection)
+        .filter_map(|name| HeaderName::try_from(name.as_str()).ok())
+        .collect();
     ours.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     ours.dedup();
     ours.into()
@@ -72,7 +85,10 @@ pub(super) fn route(typed: &config::Route, at: &str, named: &Named, found: &mut 
     let subject = header(&format!("{at}.subject_header"), &typed.subject_header, "X-Auth-Subject", found);
     let assertion = assertion(typed, at, named, found);
     let mut taken: Vec<(HeaderName, String)> = Vec::new();
-    taken.extend(subject.clone().map(|name| (name, "`subject_header`".to_owned())));
+    taken.extend(named.connection_id.clone().map(|name| (name, "`connection_id_header` in [server]".to_owned())));
+    if let Some(subject) = &subject {
+        take(&mut taken, &format!("{at}.subject_header"), subject, "`subject_header`", found);
+    }
     if let Some(assertion) = &assertion {
         take(&mut taken, &format!("{at}.assertion"), &assertion.header, "the assertion", found);
     }
@@ -93,7 +109,8 @@ pub(super) fn route(typed: &config::Route, at: &str, named: &Named, found: &mut 
         take(&mut taken, &at, &name, &format!("the claim `{claim}`"), found);
         claims.push((claim.clone(), name));
     }
-    Some(Upward { subject: subject?, claims, assertion, ours: named.ours.clone() })
+    let connection_id = named.connection_id.clone();
+    Some(Upward { subject: subject?, claims, assertion, connection_id, ours: named.ours.clone() })
 }
 
 fn assertion(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<Arc<Assertion>> {

@@ -26,7 +26,13 @@ fn sent(lines: &str, caller: Caller<'_>, headers: &[(&str, &str)]) -> (HeaderMap
 }
 
 fn caller(peer: &str) -> Caller<'static> {
-    Caller { peer: peer.parse().unwrap(), trusted: false, secure: true, vouched: Box::leak(Box::default()) }
+    Caller {
+        id: Id(0xabc),
+        peer: peer.parse().unwrap(),
+        trusted: false,
+        secure: true,
+        vouched: Box::leak(Box::default()),
+    }
 }
 
 fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {

@@ -12,6 +12,7 @@ fn told(x: Value) -> Result<Option<String>, &'static str> {
         subject: HeaderName::from_static("x-auth-subject"),
         claims: vec![("x".to_owned(), HeaderName::from_static("x-claim"))],
         assertion: None,
+        connection_id: None,
         ours: Arc::default(),
     };
     let claims = Map::from_iter([("x".to_owned(), x)]);
@@ -96,7 +97,7 @@ fn heads(routes: &[&str]) -> Vec<HeaderMap> {
         }
         let mut vouched = route.upward.vouch(&identity).unwrap();
         vouched.sign(&route.upward, &identity, Now { mono: 0, wall: 0 }).unwrap();
-        route.upward.set(&mut headers, &vouched);
+        route.upward.set(&mut headers, &vouched, Id(0xabc));
         headers
     };
     loaded.policy.routes.iter().map(of_route).collect()
@@ -118,7 +119,8 @@ fn what_a_client_made_up_is_removed_on_the_routes_that_tell_nothing_too() {
         assert_eq!(made_up(headers), ["x-other"]);
         assert_eq!(headers["x-auth-subject"], "%D0%B6%20ann");
     }
-    assert_eq!(heads[1].len(), 2);
+    // With the name of the connection, which every upstream gets.
+    assert_eq!(heads[1].len(), 3);
 }
 
 #[test]

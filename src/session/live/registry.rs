@@ -4,10 +4,8 @@
 //! wait for nobody but who looks.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
@@ -77,22 +75,13 @@ impl Shard {
 #[derive(Debug)]
 pub struct Registry {
     shards: Box<[Arc<Mutex<Shard>>]>,
-    next: AtomicU64,
 }
 
 impl Registry {
     /// An empty list for so many workers, at least one.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        // The keys of std's hasher are random: no secret, but enough to tell this start from the one before.
-        let start = RandomState::new().hash_one(0_u8) << 32;
-        Self { shards: (0..workers.max(1)).map(|_| Arc::default()).collect(), next: AtomicU64::new(start) }
-    }
-
-    /// A name for the next connection: the start's random 32 bits, then a count that goes on into them if it must.
-    #[must_use]
-    pub fn next_id(&self) -> Id {
-        Id(self.next.fetch_add(1, Ordering::Relaxed))
+        Self { shards: (0..workers.max(1)).map(|_| Arc::default()).collect() }
     }
 
     /// Lists a session of this worker until the entry drops.

@@ -1,15 +1,19 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use super::*;
 use crate::deny::Deny;
+use crate::id::Ids;
 use crate::policy::identity::Identity;
 
-fn live(registry: &Registry, route: &str, subject: Option<&str>) -> Live {
+static IDS: LazyLock<Ids> = LazyLock::new(Ids::default);
+
+fn live(route: &str, subject: Option<&str>) -> Live {
     let now = Now { mono: 5_000, wall: 1_709_251_199_007 };
     let holder = Holder::from(&Identity { subject: subject.map(Into::into), ..Identity::default() });
-    Live::new(registry.next_id(), route.into(), holder, Ipv4Addr::LOCALHOST.into(), now)
+    Live::new(IDS.next(), route.into(), holder, Ipv4Addr::LOCALHOST.into(), now)
 }
 
 fn all_of(limit: usize) -> Query {
@@ -28,8 +32,8 @@ impl Wake for Woken {
 #[test]
 fn a_session_is_listed_until_its_entry_drops_also_by_a_panic() {
     let registry = Registry::new(2);
-    let first = registry.enter(0, live(&registry, "a", None));
-    let second = registry.enter(1, live(&registry, "b", None));
+    let first = registry.enter(0, live("a", None));
+    let second = registry.enter(1, live("b", None));
     assert_eq!(registry.len(), 2);
     drop(first);
     assert_eq!(registry.all().iter().map(|live| live.id).collect::<Vec<_>>(), [second.id]);
@@ -44,7 +48,7 @@ fn a_session_is_listed_until_its_entry_drops_also_by_a_panic() {
 #[test]
 fn the_first_order_stands_and_wakes_the_session() {
     let registry = Registry::new(1);
-    let entry = registry.enter(0, live(&registry, "a", None));
+    let entry = registry.enter(0, live("a", None));
     let woken = Arc::new(Woken::default());
     entry.register(&Waker::from(woken.clone()));
     assert_eq!(entry.ordered(), None);
@@ -57,7 +61,7 @@ fn the_first_order_stands_and_wakes_the_session() {
 #[test]
 fn every_reason_can_be_ordered() {
     for deny in Deny::ALL {
-        let live = live(&Registry::new(1), "a", None);
+        let live = live("a", None);
         live.order(*deny);
         assert_eq!(live.ordered().map(|order| order.reason), Some(*deny));
     }
@@ -67,7 +71,7 @@ fn every_reason_can_be_ordered() {
 fn wake_all_reaches_every_worker_and_every_time() {
     let registry = Registry::new(3);
     let woken = Arc::new(Woken::default());
-    let entries: Vec<_> = (0..6).map(|n| registry.enter(n % 3, live(&registry, "a", None))).collect();
+    let entries: Vec<_> = (0..6).map(|n| registry.enter(n % 3, live("a", None))).collect();
     for entry in &entries {
         entry.register(&Waker::from(woken.clone()));
     }
@@ -80,9 +84,8 @@ fn wake_all_reaches_every_worker_and_every_time() {
 #[test]
 fn a_snapshot_shows_the_oldest_and_counts_all_that_match() {
     let registry = Registry::new(2);
-    let entries: Vec<_> = (0..10)
-        .map(|n| registry.enter(n, live(&registry, ["a", "b"][n % 2], [None, Some("ann"), Some("bob")][n % 3])))
-        .collect();
+    let entries: Vec<_> =
+        (0..10).map(|n| registry.enter(n, live(["a", "b"][n % 2], [None, Some("ann"), Some("bob")][n % 3]))).collect();
     let now = Now { mono: 5_000, wall: 0 };
     let ids = |query: &Query| registry.snapshot(query, now).connections().map(|view| view.id).collect::<Vec<_>>();
 
@@ -100,7 +103,7 @@ fn a_query_chooses_by_network_and_text_sorts_by_any_column_and_cuts_out_a_page()
         .into_iter()
         .enumerate()
         .map(|(n, (route, subject, last))| {
-            let mut live = live(&registry, route, Some(subject));
+            let mut live = live(route, Some(subject));
             live.client = Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().into();
             let entry = registry.enter(n, live);
             entry.bytes[Direction::ToClient.index()].add([5, 700, 5, 20][n]);
@@ -138,7 +141,7 @@ fn a_query_chooses_by_network_and_text_sorts_by_any_column_and_cuts_out_a_page()
 #[test]
 fn a_snapshot_is_json() {
     let registry = Registry::new(1);
-    let mut mapped = live(&registry, "chat", Some("ann\n"));
+    let mut mapped = live("chat", Some("ann\n"));
     mapped.client = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201).into();
     mapped.id = Id(0xabc);
     let entry = registry.enter(0, mapped);
@@ -158,16 +161,6 @@ fn a_snapshot_is_json() {
 }
 
 #[test]
-fn ids_are_unique_and_differ_between_starts() {
-    let registry = Registry::new(1);
-    let first = registry.next_id();
-    assert_eq!(registry.next_id(), Id(first.0 + 1));
-    assert_eq!(first.to_string().len(), 16);
-    let starts: std::collections::HashSet<_> = (0..16).map(|_| Registry::new(1).next_id()).collect();
-    assert!(starts.len() > 14, "{starts:?}");
-}
-
-#[test]
 fn an_idle_session_costs_under_350_bytes_here() {
     // Without its token's marks, of 16 bytes each. The Arc's two counts, the entry, and in the map a key, a pointer and
     // a control byte at a load of at least 7/16.
@@ -178,8 +171,7 @@ fn an_idle_session_costs_under_350_bytes_here() {
 
 #[test]
 fn a_renewal_that_moves_no_end_wakes_nobody() {
-    let registry = Registry::new(1);
-    let mut live = live(&registry, "a", None);
+    let mut live = live("a", None);
     live.holder = live.holder.until(Some(10_000));
     let woken = Arc::new(Woken::default());
     live.register(&Waker::from(woken.clone()));

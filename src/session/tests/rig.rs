@@ -20,6 +20,7 @@ use crate::access_log::{AccessLog, Format};
 use crate::books::Books;
 use crate::books::recent::Recent;
 use crate::config::OnExpiry;
+use crate::id::Ids;
 use crate::load;
 use crate::metrics::{Metrics, Sources};
 use crate::now::Clock;
@@ -140,9 +141,16 @@ impl Rig {
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
         let metrics = Metrics::new(&roll, 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
-        let books =
-            Arc::new(Books { clock, metrics, log, sessions: Registry::new(1), buffered, recent: Recent::default() });
-        let id = books.sessions.next_id();
+        let books = Arc::new(Books {
+            clock,
+            metrics,
+            log,
+            ids: Ids::default(),
+            sessions: Registry::new(1),
+            buffered,
+            recent: Recent::default(),
+        });
+        let id = books.ids.next();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
         let entry = books.sessions.enter(0, live);
