@@ -91,11 +91,13 @@ impl Recent {
     pub fn note(&self, refused: &Refused<'_>) {
         let second = refused.time.0 / 1000;
         let ring = if self.spent.load(Ordering::Relaxed) == second { None } else { self.ring.try_lock() };
-        let taken = ring.is_some_and(|mut ring| ring.take(second, refused));
-        if !taken {
+        if let Some(mut ring) = ring {
+            if ring.take(second, refused) {
+                return;
+            }
             self.spent.store(second, Ordering::Relaxed);
-            self.left_out.fetch_add(1, Ordering::Relaxed);
         }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Those that are kept, the newest first.
@@ -159,7 +161,7 @@ mod tests {
     fn the_last_hundred_refusals_are_kept_the_newest_first() {
         let recent = Recent::default();
         for n in 0..130 {
-            recent.note(&refused(n * 1000, &n.to_string()));
+            recent.note(&refused(1000 + n * 1000, &n.to_string()));
         }
         let list = recent.list();
         assert_eq!((list.len(), recent.left_out()), (KEPT, 0));
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn of_a_flood_so_many_a_second_are_kept_and_the_others_counted() {
         let recent = Recent::default();
-        recent.note(&refused(0, "before"));
+        recent.note(&refused(1_000, "before"));
         for n in 0..1000 {
             recent.note(&refused(5_000 + n % 1000, "flood"));
         }
@@ -189,12 +191,14 @@ mod tests {
         std::thread::spawn(move || other.note(&refused(1_000, "meanwhile"))).join().unwrap();
         drop(held);
         assert_eq!((recent.list().len(), recent.left_out()), (0, 1));
+        recent.note(&refused(1_001, "the same second, and nobody holds it"));
+        assert_eq!((recent.list().len(), recent.left_out()), (1, 1));
     }
 
     #[test]
     fn a_text_is_kept_no_longer_than_the_log_has_it() {
         let recent = Recent::default();
-        recent.note(&refused(0, &"x".repeat(100_000)));
+        recent.note(&refused(1_000, &"x".repeat(100_000)));
         assert!(recent.list()[0].why.as_ref().unwrap().len() < 300);
     }
 }
