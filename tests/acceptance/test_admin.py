@@ -381,7 +381,7 @@ class Scene:
         names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", HOSTILE[:28] + ">", "Zoë", "user-7f3a9c"]
         self._threads = [threading.Thread(target=self._talk, args=(name, n)) for n, name in enumerate(names)]
         self._threads += [threading.Thread(target=self._intrude)]
-        self._threads += [threading.Thread(target=self._talk, args=(f"board-{n}", 40, "board")) for n in range(board)]
+        self._threads += [threading.Thread(target=self._talk, args=(f"board-{n}", 40 + n, "board")) for n in range(board)]
 
     def _talk(self, name, n, route="chat"):
         with open_chat(self._gateway.url(f"/{route}/rooms/{n}"), self._token(subject=name)) as socket:

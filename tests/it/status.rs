@@ -44,8 +44,7 @@ fn documented(heading: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let backend = Backend::new().await;
-    let terms =
-        "handshakes = { zone = \"all\" }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
+    let terms = "handshakes = { zone = \"all\", burst = 9, nodelay = true }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
     let setup = Setup::new().jwt("[redis]\nurl = \"unix:/nowhere/redis.sock\"\n[zone.all]\nrate = \"100r/s\"\n").route(
         "/ws",
         &backend.url(),

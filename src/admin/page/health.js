@@ -12,7 +12,7 @@ export function mount(root) {
       row("kept for slow receivers", kept(status.buffered), status.buffered.bytes > status.buffered.limit / 2 ? "warn" : "good"),
       ...(status.redis ? [redis(status.redis)] : []),
       ...upstreams(status.upstreams),
-      ...sections(status),
+      ...(status.config ? config(status.config) : []),
     );
   };
 }
@@ -43,25 +43,25 @@ function redis({ breaker }) {
   return row("Redis", words[breaker] ?? breaker, { closed: "good", half_open: "warn" }[breaker] ?? "bad");
 }
 
-/** Pools with their servers, whatever else they tell. */
-function upstreams(pools) {
-  if (!Array.isArray(pools)) return [];
-  return pools.flatMap((pool) => {
-    const servers = Array.isArray(pool.servers) ? pool.servers : [];
-    return servers.map((one) => {
-      const name = h("span", {}, said(String(pool.name ?? pool.upstream ?? "upstream")), " ", said(String(one.server ?? one.address ?? one.name ?? "")));
-      const state = String(one.state ?? (one.up === false ? "down" : "up"));
-      const sessions = Number.isFinite(one.sessions) ? `, ${count(one.sessions)} sessions` : "";
-      return row(name, `${state.replaceAll("_", " ")}${sessions}`, state === "up" ? "good" : /drain|slow|start|unknown/.test(state) ? "warn" : "bad");
-    });
+// What a server's state is, of the words that there are for it; any other word is only written down.
+const STATE = { up: "good", drained: "warn", gone: "warn", down: "bad", ejected: "bad" };
+
+/** Each server of each upstream, and who waits for one. */
+function upstreams(all = []) {
+  return all.flatMap(({ upstream, queue, servers }) => {
+    const waiting = queue ? [row(said(upstream), `${count(queue)} wait for a server`, "warn")] : [];
+    return waiting.concat(servers.map(({ server, state, sessions, limit }) => {
+      const name = upstream.endsWith(server) ? said(upstream) : h("span", {}, said(upstream), " ", said(server));
+      const room = limit ? ` of ${count(limit)}` : "";
+      return row(name, `${state}, ${count(sessions)}${room} sessions`, STATE[state] ?? "");
+    }));
   });
 }
 
-/** Sections of one level that this page knows by their heading alone. */
-function sections(status) {
-  return ["reload"].filter((name) => status[name] && typeof status[name] === "object").map((name) => {
-    const facts = Object.entries(status[name]).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
-    const failed = status[name].error !== undefined && status[name].error !== null;
-    return row(name, facts.map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", "), failed ? "bad" : "good");
-  });
+/** Which config is obeyed; where a newer one was refused, the whole of why. */
+function config({ hash, taken_at: at, last_reload_successful: good, error }) {
+  const name = `config ${hash.slice(0, 8)}, since ${new Date(at * 1000).toLocaleString("en-GB")}`;
+  if (good) return [row(name, "obeyed", "good")];
+  const report = error ? h("details", {}, h("summary", {}, "What is wrong with it"), h("pre", {}, error)) : null;
+  return [row(name, "a newer one was refused", "bad"), ...(report ? [report] : [])];
 }
