@@ -54,6 +54,7 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     drop(gate.session_of(&backend, &Ask::to("/ws")).await);
     gate.ended("client", "client_lost").await;
     gate.seen_upward(&backend, &Ask::to("/ws")).await;
+    gate.rests().await;
     let open = gate.session_of(&backend, &Ask::to("/ws")).await;
     let page = status(&gate).await;
     let mut there = BTreeSet::new();
