@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// What one proxy says of the request that it passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element {
+pub(super) struct Element {
     /// Who it came from; none of what is no address: `unknown`, a name made up (section 6.3), or nothing.
     pub client: Option<IpAddr>,
     /// `http` or `https`.
