@@ -53,11 +53,14 @@ impl Metrics {
     }
 }
 
+/// A count for each route, by its name.
+pub type ByRoute = Vec<(Arc<str>, u64)>;
+
 impl Metrics {
     /// Handshakes that were refused, by reason and then by the route's name; only what happened. Before a route was found it
     /// is `none`, as in the metrics.
     #[must_use]
-    pub fn refused_by_route(&self) -> Vec<(Deny, Vec<(Arc<str>, u64)>)> {
+    pub fn refused_by_route(&self) -> Vec<(Deny, ByRoute)> {
         let named = self.counts.named.load();
         let none = [(Arc::from(NO_ROUTE), &self.counts.unrouted)];
         let all = named.routes.iter().map(|route| (route.name.clone(), &route.handshakes)).chain(none);
@@ -71,7 +74,7 @@ impl Metrics {
 
     /// Sessions now, by the route's name.
     #[must_use]
-    pub fn sessions_by_route(&self) -> Vec<(Arc<str>, u64)> {
+    pub fn sessions_by_route(&self) -> ByRoute {
         let named = self.counts.named.load();
         let active = |index: usize| named.traffic.iter().filter_map(|of| of.get(index)).map(|of| of.active()).sum();
         named.routes.iter().enumerate().map(|(index, route)| (route.name.clone(), active(index))).collect()
