@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::access_log;
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
-use crate::config::{self, Config, LogFormat, Problem, Report, Store, VerifyClient};
+use crate::config::{self, Config, LogField, Problem, ProxyProtocol, Report, Store, VerifyClient};
 use crate::gateway::Edition;
 use crate::material::{KeyMaterial, Material, Seen};
 use crate::now::millis;
@@ -62,10 +63,10 @@ pub struct Loaded {
     pub max_head: usize,
     /// How long a drain takes.
     pub drain_timeout: Duration,
-    /// The form of the access log.
-    pub access_log: LogFormat,
     /// How often it is looked whether files have changed.
     pub auto_reload: Option<Duration>,
+    /// The form of the access log, and where it goes.
+    pub access_log: access_log::Settings,
     /// What is allowed, but perhaps not meant.
     pub warnings: Report,
     /// As it was typed.
@@ -86,7 +87,9 @@ pub struct Listen {
     pub ends: BTreeMap<PathBuf, u64>,
     /// Present: clients are asked for a certificate.
     pub verify_client: Option<VerifyClient>,
-    /// For TLS and the head together.
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
+    /// For all of these and the head together.
     pub handshake_timeout: Duration,
 }
 
@@ -141,6 +144,7 @@ fn compile(
         None => revocations(&config, base, &mut problems),
         Some(_) => (None, Vec::new()),
     };
+    let access_log = access_log(&config.access_log, base, &mut problems);
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let compiled = Policy::compile(&config, &material, previous.map(|previous| &previous.policy))
         .map_err(|more| problems.extend(more))
@@ -184,7 +188,7 @@ fn compile(
         // At most 64 KiB: so it parsed.
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,
-        access_log: config.server.access_log,
+        access_log,
         auto_reload: config.server.auto_reload_interval,
         warnings: Report::warnings(name, text, warnings),
         source: None,
@@ -197,6 +201,46 @@ fn compile(
 fn admin_token(material: &Material, problems: &mut Vec<Problem>) -> Option<AdminToken> {
     let token = AdminToken::new(material.admin_token.as_ref()?.0.clone());
     token.map_err(|(wrong, help)| problems.push(Problem::new("admin.token", wrong).help(help))).ok()
+}
+
+/// Where lines go.
+fn access_log(typed: &config::AccessLog, base: &Path, problems: &mut Vec<Problem>) -> access_log::Settings {
+    let mut wrong = |key: &str, message: String, help: &str| {
+        problems.push(Problem::new(format!("access_log.{key}"), message).help(help));
+    };
+    let (mut stdout, mut files) = (false, Vec::new());
+    for (at, output) in typed.output.0.iter().enumerate() {
+        let known = match (output.as_str(), output.strip_prefix("file:")) {
+            ("stdout", _) => std::mem::replace(&mut stdout, true),
+            (_, Some(path)) if !path.is_empty() => {
+                let path = base.join(path);
+                let known = files.contains(&path);
+                files.push(path);
+                known
+            }
+            _ => {
+                let key = if typed.output.0.len() > 1 { format!("output[{at}]") } else { "output".to_owned() };
+                let help = "\"stdout\", \"file:PATH\", or a list of these; `format = \"off\"` turns it off";
+                wrong(&key, format!("`{output}` is no place for a log"), help);
+                continue;
+            }
+        };
+        if known {
+            wrong("output", format!("`{output}` stands here twice"), "each line would be written twice: leave one out");
+        }
+    }
+    let word = |field: &LogField| serde_json::to_value(field).ok()?.as_str().map(str::to_owned);
+    let fields: Option<Vec<String>> = typed.fields.as_ref().map(|fields| fields.iter().filter_map(word).collect());
+    if let Some(fields) = &fields {
+        if fields.is_empty() {
+            wrong("fields", "the list is empty".to_owned(), "name the fields, or leave the key out to have all");
+        }
+        if let Some(twice) = fields.iter().enumerate().find(|(at, field)| fields[..*at].contains(field)) {
+            wrong("fields", format!("`{}` stands here twice", twice.1), "leave one of the two");
+        }
+    }
+    let refusals = (typed.refusals.rate, typed.refusals.burst);
+    access_log::Settings { format: typed.format, stdout, files, fields, refusals }
 }
 
 /// The file of the revocations and what stands in it. One that can't be read stops the start: to go on without it would let
@@ -248,6 +292,7 @@ fn listeners(
             tls: tls.map(|config| (config, print)),
             ends: ends.collect(),
             verify_client: clients.as_ref().map(|clients| clients.verify),
+            proxy_protocol: listen.proxy_protocol,
             handshake_timeout: listen.handshake_timeout,
         });
     }

@@ -19,7 +19,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     log_to_stderr();
     let loaded = load(config)?;
     raise_descriptor_limit(loaded.policy.total.limit());
-    let format = format(loaded.access_log);
+    let format = format(loaded.access_log.format);
     let workers = loaded.workers();
     let signals = Signals::listen()?;
     let gateway = Gateway::start(loaded, Clock::system(), format, io::stdout())?;
@@ -27,7 +27,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
-        tracing::info!(%address, "admin: /metrics /healthz /readyz /status /connections /revocations");
+        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
     }
     signals.until_stopped(gateway)
 }
@@ -38,6 +38,7 @@ pub(super) struct Signals {
     term: Signal,
     int: Signal,
     hangup: Signal,
+    usr1: Signal,
 }
 
 impl Signals {
@@ -46,14 +47,14 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let hangup = signal(SignalKind::hangup())?;
+        let (hangup, usr1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         drop(inside);
-        Ok(Self { runtime, term, int, hangup })
+        Ok(Self { runtime, term, int, hangup, usr1 })
     }
 
     /// Serves until a signal drains the gateway, or a second one ends it, and everything is written down.
     pub(super) fn until_stopped(self, gateway: Gateway) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int, mut hangup } = self;
+        let Self { runtime, mut term, mut int, mut hangup, mut usr1 } = self;
         runtime.block_on(async {
             let mut phase = gateway.shared().phase.subscribe();
             let mut signals = 0;
@@ -63,6 +64,10 @@ impl Signals {
                     _ = int.recv() => {}
                     _ = hangup.recv() => {
                         gateway.shared().reloads.ask(Trigger::Signal);
+                        continue;
+                    }
+                    _ = usr1.recv() => {
+                        gateway.reopen_log();
                         continue;
                     }
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,

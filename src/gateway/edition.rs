@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::admin::Guard;
-use crate::config::Config;
+use crate::config::{Config, ProxyProtocol};
 use crate::keyset::Keysets;
 use crate::load::{Listen, Loaded};
 use crate::policy::Policy;
@@ -61,6 +61,8 @@ pub struct Listening {
     pub tls: Option<ListenerTls>,
     /// When each of its certificates ends, by its file, in seconds since 1970.
     pub ends: BTreeMap<PathBuf, u64>,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// A listener's TLS.
@@ -121,6 +123,7 @@ impl Listening {
             handshake_timeout: listen.handshake_timeout,
             tls: listen.tls.map(|(config, print)| ListenerTls { acceptor: config.into(), print }),
             ends: listen.ends,
+            proxy_protocol: listen.proxy_protocol,
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn changed(before: &Config, after: &Config) -> Vec<Problem> {
     same("server.workers", old.workers == new.workers);
     same("server.handshakes_in_flight", old.handshakes_in_flight == new.handshakes_in_flight);
     same("server.max_buffered", old.max_buffered == new.max_buffered);
-    same("server.access_log", old.access_log == new.access_log);
+    same("access_log", before.access_log == after.access_log);
     let (old, new) = (&before.revocation, &after.revocation);
     same("revocation.file", old.file == new.file);
     same("revocation.store", old.store == new.store);

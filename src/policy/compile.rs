@@ -183,6 +183,7 @@ impl Policy {
             key_sets,
             telling: previous.map_or_else(Arc::default, |previous| previous.telling.clone()),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            forwarded_header: config.server.forwarded_header,
             revocations: match previous {
                 Some(previous) => previous.revocations.clone(),
                 None => Arc::new(Revocations::new(revocation.clone())),
