@@ -92,7 +92,7 @@ async fn count_up(gate: &Gate, until: Arc<AtomicBool>, said: Arc<AtomicU64>) -> 
             next += 3;
             said.fetch_add(3, Ordering::Relaxed);
             // Many sessions on one thread: each leaves the others, and the reloads, their turn.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         socket.close(None).await.unwrap();
         while let Some(Ok(_)) = socket.next().await {}
