@@ -7,6 +7,7 @@ mod admin;
 mod assertion;
 mod certificate;
 pub mod file;
+mod http;
 mod jwt;
 pub mod limits;
 mod parse;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::Admin;
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
+pub use http::{Cors, Http, HttpConnections};
 pub use jwt::Jwt;
 pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
@@ -87,6 +89,8 @@ pub struct Server {
     pub workers: Option<usize>,
     /// The cap over all routes together.
     pub connections: ServerConnections,
+    /// The caps of connections that carry ordinary requests, on routes with `http = "forward"`.
+    pub http_connections: HttpConnections,
     /// Handshakes under way at once, over all listeners. Reached: further clients wait in the listen queue.
     #[serde(deserialize_with = "value::positive")]
     #[schemars(range(min = 1))]
@@ -126,6 +130,7 @@ impl Default for Server {
         Self {
             workers: None,
             connections: ServerConnections::default(),
+            http_connections: HttpConnections::default(),
             handshakes_in_flight: 1024,
             handshakes_in_flight_per_ip: 128,
             max_header_size: Size(16 * 1024),
@@ -188,6 +193,14 @@ pub struct Listen {
     #[serde(default = "ten_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub handshake_timeout: Duration,
+    /// How long a connection may wait for its next request, after one that was passed on.
+    #[serde(default = "seventy_five_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub keepalive_timeout: Duration,
+    /// How many requests one connection may carry.
+    #[serde(default = "one_thousand", deserialize_with = "value::positive")]
+    #[schemars(range(min = 1))]
+    pub keepalive_requests: usize,
 }
 
 /// `tls = { .. }` of a listener.
@@ -222,6 +235,14 @@ pub struct CertificatePair {
 
 fn five_seconds() -> Duration {
     Duration::from_secs(5)
+}
+
+fn seventy_five_seconds() -> Duration {
+    Duration::from_secs(75)
+}
+
+fn one_thousand() -> usize {
+    1000
 }
 
 fn ten_seconds() -> Duration {

@@ -28,7 +28,8 @@ pub async fn run(shared: &Shared) {
         session.order(Deny::Draining);
     }
     let patience = edition.policy.routes.iter().map(|route| route.terms.close_timeout).max().unwrap_or(0);
-    let deadline = clock.mono() + patience + 1000;
+    // Ordinary requests have all of the window to come to their end.
+    let deadline = (clock.mono() + patience).max(begun + millis(edition.drain_timeout)) + 1000;
     while clock.mono() < deadline && !is_quiet(shared) {
         // Those whose handshake was under way when the drain began.
         for session in shared.books.sessions.all() {
@@ -51,7 +52,7 @@ fn due(count: usize, elapsed: u64, drain_timeout: Duration) -> usize {
 }
 
 fn is_quiet(shared: &Shared) -> bool {
-    shared.books.sessions.is_empty() && shared.handshakes_under_way() == 0
+    shared.books.sessions.is_empty() && shared.handshakes_under_way() == 0 && shared.carrying.used() == 0
 }
 
 #[cfg(test)]

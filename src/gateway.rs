@@ -4,6 +4,7 @@
 //! more thread does what is no traffic: the admin's pages and the drain.
 
 mod bind;
+pub mod carrying;
 pub mod edition;
 mod house;
 pub mod lag;
@@ -32,6 +33,7 @@ use bind::{bind, named};
 use house::keep_house;
 use turns::Turns;
 
+pub use carrying::{Carries, Carrying};
 pub use edition::{Edition, Listening};
 pub use shared::{Phase, Place, Shared};
 

@@ -33,4 +33,5 @@ pub mod gateway;
 pub mod handshake;
 pub mod listener;
 pub mod load;
+pub mod relay;
 pub mod revoking;

@@ -48,6 +48,8 @@ pub struct Loaded {
     pub handshakes_in_flight: usize,
     /// The same by address.
     pub handshakes_in_flight_per_ip: usize,
+    /// Bounds on connections that carry ordinary requests.
+    pub http_connections: config::HttpConnections,
     /// Bytes that all sessions together may keep.
     pub max_buffered: u64,
     /// Milliseconds that a worker may be behind.
@@ -72,6 +74,10 @@ pub struct Listen {
     pub verify_client: Option<VerifyClient>,
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
+    /// For the next request, once there was one.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection.
+    pub keepalive_requests: usize,
 }
 
 impl Loaded {
@@ -145,6 +151,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
+        http_connections: config.server.http_connections,
         max_buffered: config.server.max_buffered.0,
         max_lag: millis(config.server.max_lag),
         // At most 64 KiB: so it parsed.
@@ -195,6 +202,8 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
             tls,
             verify_client: clients.as_ref().map(|clients| clients.verify),
             handshake_timeout: listen.handshake_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            keepalive_requests: listen.keepalive_requests,
         });
     }
     listeners

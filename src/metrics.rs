@@ -9,6 +9,7 @@ mod example;
 pub mod family;
 mod process;
 mod redis;
+mod requests;
 mod revocations;
 mod scrape;
 mod text;
@@ -30,6 +31,7 @@ use scrape::Scrape;
 pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use example::Example;
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
+pub use requests::RequestEnd;
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
 
@@ -112,6 +114,16 @@ impl Metrics {
     /// Counts a renewal: whether it moved any session.
     pub fn renewal(&self, route: usize, result: Result<(), Deny>) {
         self.route(route).renewals.up(result.err());
+    }
+
+    /// Counts an ordinary request as under way.
+    pub fn request_began(&self, route: usize) {
+        self.route(route).requests.began();
+    }
+
+    /// Counts its end; none of one that only asked whether it may come.
+    pub fn request_ended(&self, route: usize, end: Option<RequestEnd>) {
+        self.route(route).requests.ended(end);
     }
 
     /// Counts a session that outlives its identity.

@@ -23,6 +23,8 @@ pub mod meter;
 pub mod origin;
 pub mod overload;
 pub mod rates;
+pub mod raw;
+pub mod relay;
 pub mod remote;
 pub mod renew;
 pub mod request;
@@ -214,5 +216,11 @@ impl Decision {
             turn: 0,
             verdict: Err(Denial::new(Deny::Internal, "undecided")),
         }
+    }
+
+    /// Milliseconds until its turn comes, from this moment of [`Now::mono`] on.
+    #[must_use]
+    pub fn wait_ms(&self, now: u64) -> u64 {
+        self.turn.saturating_sub(now)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::carrying::CarryingBounds;
 use crate::admin::Guard;
 use crate::keyset::Keysets;
 use crate::load::Loaded;
@@ -28,6 +29,8 @@ pub struct Edition {
     pub keysets: Arc<Keysets>,
     /// How many handshakes under way one address may have.
     pub handshakes_of_ip: Bound,
+    /// How many connections may carry ordinary requests.
+    pub carrying: CarryingBounds,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
     /// How far, in milliseconds, a worker may be behind.
@@ -46,6 +49,10 @@ pub struct Listening {
     pub name: Arc<str>,
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
+    /// For the next request, once there was one.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection.
+    pub keepalive_requests: usize,
     /// Present: it speaks TLS.
     pub tls: Option<TlsAcceptor>,
 }
@@ -58,6 +65,8 @@ impl Edition {
         let listeners = loaded.listen.into_iter().zip(names).map(|(listen, name)| Listening {
             name: name.clone(),
             handshake_timeout: listen.handshake_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            keepalive_requests: listen.keepalive_requests,
             tls: listen.tls.map(TlsAcceptor::from),
         });
         Self {
@@ -65,6 +74,7 @@ impl Edition {
             upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
             keysets: Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight)),
             handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
+            carrying: CarryingBounds::new(loaded.http_connections.total, loaded.http_connections.per_ip),
             max_head: loaded.max_head,
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,

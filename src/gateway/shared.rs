@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::carrying::Carrying;
 use super::edition::Edition;
 use super::lag::Lag;
 use super::sources;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub handshake_places: usize,
     /// Handshakes under way by address.
     pub handshakes_per_ip: Arc<KeyedCap>,
+    /// Connections that carry ordinary requests.
+    pub carrying: Arc<Carrying>,
     /// How far each worker is behind.
     pub lags: Arc<[Lag]>,
     /// How far the gateway is.
@@ -138,7 +141,10 @@ pub(super) fn share(
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let listeners: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
     let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, &listeners)));
+    let carrying: Arc<Carrying> = Arc::default();
+    let counted = carrying.clone();
     let sources = Sources {
+        http_connections: Box::new(move || counted.used() as u64),
         buffered: sources::buffered(&buffered),
         worker_lags: sources::worker_lags(&lags),
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
@@ -158,6 +164,7 @@ pub(super) fn share(
         handshakes,
         handshake_places: places,
         handshakes_per_ip: KeyedCap::new(&[]),
+        carrying,
         lags,
         phase: watch::Sender::new(Phase::Running),
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::example::Histogram;
 use super::redis::RedisCounts;
+use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
@@ -34,7 +35,7 @@ const SESSION_MESSAGES: [f64; 8] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
 /// A count that every thread may add to: for what happens once a connection, not once a message.
 #[derive(Debug, Default)]
-pub(super) struct Shared(AtomicU64);
+pub(super) struct Shared(pub(super) AtomicU64);
 
 impl Shared {
     pub(super) fn up(&self) {
@@ -51,7 +52,7 @@ impl Shared {
 pub(super) struct Tally([Shared; 1 + Deny::ALL.len()]);
 
 impl Tally {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(array::from_fn(|_| Shared::default()))
     }
 
@@ -81,6 +82,7 @@ pub(super) struct RouteCounts {
     pub(super) session_messages: [Histogram; Direction::ALL.len()],
     pub(super) expired: Shared,
     pub(super) renewals: Tally,
+    pub(super) requests: RequestCounts,
 }
 
 impl RouteCounts {
@@ -94,6 +96,7 @@ impl RouteCounts {
             session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES.into_iter())),
             expired: Shared::default(),
             renewals: Tally::new(),
+            requests: RequestCounts::new(),
         }
     }
 }
@@ -210,6 +213,8 @@ pub struct Sources {
     pub key_sets: Box<dyn Fn() -> Vec<KeySetFill> + Send + Sync>,
     /// Handshakes under way.
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Connections that carry ordinary requests.
+    pub http_connections: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
     pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Bytes that sessions keep for receivers, and how many they may.
@@ -232,6 +237,7 @@ impl Default for Sources {
             caps: Box::new(Vec::new),
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
+            http_connections: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
             buffered: Box::new(|| (0, 0)),
             worker_lags: Box::new(Vec::new),

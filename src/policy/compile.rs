@@ -7,6 +7,7 @@ mod expiry;
 mod flow;
 mod limits;
 mod redis;
+mod relay;
 mod renew;
 mod revocation;
 mod routes;
@@ -28,6 +29,7 @@ use super::lease::wishes::Wishes;
 use super::limit::{LimitId, LimitInfo};
 use super::revocation::Revocations;
 use super::roll::Call;
+use super::route::Route;
 use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
@@ -135,7 +137,11 @@ impl Policy {
         let roll = std::mem::take(&mut found.call).finish();
         let roll = roll.map_err(|wrong| vec![Problem::new("route", wrong).help("restart the gateway")])?;
         ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
-        let own_zones = routes.iter().flat_map(|route| &route.handshakes).map(|limit| limit.zone.clone());
+        let limits = |route: &Arc<Route>| {
+            let requests = route.relay.iter().filter_map(|relay| relay.requests.as_ref()).flatten();
+            route.handshakes.iter().chain(requests).map(|limit| limit.zone.clone()).collect::<Vec<_>>()
+        };
+        let own_zones = routes.iter().flat_map(limits);
         let mut zones: Vec<Arc<Zone>> = named.zones.into_values().filter_map(|named| named.zone).collect();
         for zone in own_zones {
             if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {

@@ -109,11 +109,19 @@ pub(super) struct OfZone {
 /// The rates of handshakes: of zones, or of the route's own.
 pub(super) fn handshakes(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Vec<HandshakeLimit> {
     let placed = route.typed.handshakes.placed(&format!("{}.handshakes", route.at));
-    placed.into_iter().filter_map(|(at, typed)| handshake(route, typed, &at, named, found)).collect()
+    placed.into_iter().filter_map(|(at, typed)| handshake(route, What::Handshakes, typed, &at, named, found)).collect()
+}
+
+/// The rates of ordinary requests, likewise.
+pub(super) fn requests(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Vec<HandshakeLimit> {
+    let Some(typed) = &route.typed.requests else { return Vec::new() };
+    let placed = typed.placed(&format!("{}.requests", route.at));
+    placed.into_iter().filter_map(|(at, typed)| handshake(route, What::Requests, typed, &at, named, found)).collect()
 }
 
 fn handshake(
     route: &OfRoute<'_>,
+    what: What,
     typed: &Handshakes,
     at: &str,
     named: &Named,
@@ -142,7 +150,7 @@ fn handshake(
     let actions: &[Action] = if typed.nodelay { &[Action::Refuse] } else { &[Action::Refuse, Action::Delay] };
     let id = found.limit(LimitInfo {
         route: route.name.clone(),
-        what: What::Handshakes,
+        what,
         zone: account.name,
         direction: None,
         dry_run: typed.dry_run,
