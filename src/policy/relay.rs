@@ -40,7 +40,7 @@ pub struct Relay {
 impl Relay {
     /// The rates to which a request on this route is charged.
     #[must_use]
-    pub fn rates<'a>(route: &'a Route) -> &'a [HandshakeLimit] {
+    pub fn rates(route: &Route) -> &[HandshakeLimit] {
         let own = route.relay.as_ref().and_then(|relay| relay.requests.as_deref());
         own.unwrap_or(&route.handshakes)
     }

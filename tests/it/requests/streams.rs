@@ -86,6 +86,7 @@ async fn what_the_receiver_does_not_take_is_not_read_and_nothing_is_lost_of_it()
     assert!(sent < 32 << 20, "{sent} bytes were taken for an upstream that reads nothing");
     upstream.head_alone().await;
     client.reset();
+    upstream.reset();
     until("the request given up", || gate.count("wsgate_requests_active{route=\"app\"}") == 0.0).await;
     gate.lines.next().await;
     gate.finish().await;
