@@ -4,11 +4,12 @@
 mod by_hand;
 mod inlet;
 mod message;
+mod proxied;
 mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,6 +30,7 @@ use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::id::Id;
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
+use crate::policy::proxy_protocol::Ends;
 use crate::policy::raw::{Head, bad};
 use crate::session::exit::Exit;
 use crate::session::live::Live;
@@ -52,7 +54,7 @@ pub struct Accepted {
     /// The socket.
     pub tcp: TcpStream,
     /// Its other end.
-    pub peer: IpAddr,
+    pub peer: SocketAddr,
     /// The config that its first request is judged by, whatever is obeyed meanwhile.
     pub edition: Arc<Edition>,
     /// Which listener it came through.
@@ -66,6 +68,7 @@ struct Line {
     worker: Rc<Worker>,
     id: Id,
     peer: IpAddr,
+    ends: Ends,
     /// The config of the moment.
     edition: Arc<Edition>,
     listener: usize,
@@ -77,11 +80,16 @@ struct Line {
 }
 
 /// Serves one socket until its session begins or it is closed.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { id, tcp, peer, edition, listener, place } = accepted;
-    let begun = worker.shared.books.clock.mono();
+pub async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
+    let shared = worker.shared.clone();
+    let begun = shared.books.clock.mono();
+    let deadline = Instant::from(shared.books.clock.instant(begun));
+    let deadline = deadline + accepted.edition.listeners[accepted.listener].handshake_timeout;
+    let Some(ends) = proxied::ends(&shared, &mut accepted, begun, deadline).await else { return };
+    let Accepted { id, tcp, edition, listener, place, .. } = accepted;
     let (secure, certificate, carrying) = (edition.listeners[listener].tls.is_some(), Rc::default(), Rc::default());
-    let mut line = Line { worker, id, peer, edition, listener, secure, certificate, carrying, begun };
+    let peer = ends.source.ip();
+    let mut line = Line { worker, id, peer, ends, edition, listener, secure, certificate, carrying, begun };
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
     let Some(stream) = line.secured(tcp).await else { return };
@@ -207,6 +215,7 @@ impl Line {
             edition: self.edition.clone(),
             listener: self.listener,
             peer: self.peer,
+            ends: self.ends,
             secure: self.secure,
             certificate: self.certificate.clone(),
             accepted: self.begun,

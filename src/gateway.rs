@@ -6,6 +6,7 @@
 mod bind;
 pub mod carrying;
 pub mod edition;
+mod history;
 mod house;
 pub mod lag;
 mod shared;
@@ -67,10 +68,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds, and lets clients in. The access log goes to `log`.
+    /// Binds, and lets clients in. `log` is standard output for the access log, and `format` its form there.
     ///
     /// # Errors
-    /// An address that can't be bound, named; a thread that can't be made.
+    /// An address that can't be bound, or a file of the log that can't be opened, named; a thread that can't be made.
     pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
         let workers = loaded.workers();
         let mut sockets = Vec::new();
@@ -87,7 +88,7 @@ impl Gateway {
         };
         let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
         let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
-        let (access_log, guard) = AccessLog::new(format, log);
+        let (access_log, guard) = AccessLog::start(&loaded.access_log, format, log)?;
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
         let started = gateway.spawn_all(sockets, workers, admin);
@@ -138,6 +139,11 @@ impl Gateway {
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Opens the files of the access log anew, once the operator has moved them.
+    pub fn reopen_log(&self) {
+        self.shared.books.log.reopen();
     }
 
     /// Lets nobody in any more and closes the sessions, spread over the drain time. Returns at once.

@@ -30,7 +30,7 @@ use crate::policy::relay::{self as terms, Relay, headers, site};
 use crate::policy::request::{Opening, connection_tokens};
 use crate::policy::route::Route;
 use crate::policy::stages::Known;
-use crate::policy::{Ask, Decision, Denial, identity};
+use crate::policy::{Ask, Decision, Denial, identity, proxy_protocol};
 use crate::upstream;
 use crate::{deny::Deny, now::Now};
 use download::Download;
@@ -164,7 +164,7 @@ async fn pass(
     drop(handshake.place.take());
     let request = request(handshake, route, relay, parts, body, &mut known, record)?;
     let max_head = edition.max_head;
-    let stream = connect(handshake, route).await?;
+    let stream = connect(handshake, route, client).await?;
     let clock = &shared.books.clock;
     let (response, driver) = exchange(stream, request, &record.progress, max_head, relay.read_timeout, clock).await?;
     let events = if headers::is_event_stream(response.headers()) {
@@ -175,9 +175,10 @@ async fn pass(
     Ok(Answered { response, driver, events })
 }
 
-async fn connect(handshake: &Handshake, route: &Route) -> Result<crate::stream::Stream, Denial> {
+async fn connect(handshake: &Handshake, route: &Route, client: IpAddr) -> Result<crate::stream::Stream, Denial> {
     let tls = handshake.edition.upstream_tls[route.index].as_ref();
-    upstream::connect_in_time(&route.target, tls).await
+    let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(handshake.ends_of(client))));
+    upstream::connect_in_time(&route.target, tls, &preamble.unwrap_or_default()).await
 }
 
 /// What goes to the upstream.
@@ -193,10 +194,13 @@ fn request(
     let clock = &handshake.worker.shared.books.clock;
     let mut vouched = std::mem::take(&mut known.vouched);
     handshake.sign(&mut vouched, route, &known.identity)?;
+    let forwarded = handshake.edition.policy.forwarded(handshake.peer, &parts.headers);
     let caller = Caller {
         id: handshake.id,
         peer: handshake.peer,
         trusted: handshake.edition.policy.is_trusted_proxy(handshake.peer),
+        believed: handshake.edition.policy.forwarded_header,
+        forwarded: &forwarded,
         secure: handshake.secure,
         vouched: &vouched,
     };

@@ -18,7 +18,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     log_to_stderr();
     let loaded = load(config)?;
     raise_descriptor_limit(loaded.policy.total.limit());
-    let format = format(loaded.access_log);
+    let format = format(loaded.access_log.format);
     let workers = loaded.workers();
     let signals = Signals::listen()?;
     let gateway = Gateway::start(loaded, Clock::system(), format, io::stdout())?;
@@ -26,16 +26,17 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
-        tracing::info!(%address, "admin: /metrics /healthz /readyz /status /connections /revocations");
+        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
     }
     signals.until_stopped(gateway)
 }
 
-/// The signals that end a gateway. Made before it starts: what this takes, clients may have used up later.
+/// The signals that end a gateway, or have it open its log anew. Made before it starts: what this takes, clients may have used up later.
 pub(super) struct Signals {
     runtime: Runtime,
     term: Signal,
     int: Signal,
+    usr1: Signal,
 }
 
 impl Signals {
@@ -44,13 +45,14 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let usr1 = signal(SignalKind::user_defined1())?;
         drop(inside);
-        Ok(Self { runtime, term, int })
+        Ok(Self { runtime, term, int, usr1 })
     }
 
     /// Serves until a signal drains the gateway, or a second one ends it, and everything is written down.
     pub(super) fn until_stopped(self, gateway: Gateway) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int } = self;
+        let Self { runtime, mut term, mut int, mut usr1 } = self;
         runtime.block_on(async {
             let mut phase = gateway.shared().phase.subscribe();
             let mut signals = 0;
@@ -58,6 +60,10 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    _ = usr1.recv() => {
+                        gateway.reopen_log();
+                        continue;
+                    }
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
                 }
                 signals += 1;

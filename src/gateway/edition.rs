@@ -12,6 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::carrying::CarryingBounds;
 use crate::admin::Guard;
+use crate::config::ProxyProtocol;
 use crate::keyset::Keysets;
 use crate::load::Loaded;
 use crate::policy::Policy;
@@ -55,6 +56,8 @@ pub struct Listening {
     pub keepalive_requests: usize,
     /// Present: it speaks TLS.
     pub tls: Option<TlsAcceptor>,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Edition {
@@ -68,6 +71,7 @@ impl Edition {
             keepalive_timeout: listen.keepalive_timeout,
             keepalive_requests: listen.keepalive_requests,
             tls: listen.tls.map(TlsAcceptor::from),
+            proxy_protocol: listen.proxy_protocol,
         });
         Self {
             listeners: listeners.collect(),

@@ -100,6 +100,7 @@ fn one(
         require,
         upward: upward?,
         origins,
+        proxy_protocol: typed.proxy_protocol,
         deny: typed.deny,
         handshakes,
         relay,
