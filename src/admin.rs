@@ -5,6 +5,7 @@
 
 mod answer;
 mod connections;
+mod drain;
 mod guard;
 mod query;
 mod reply;
@@ -38,7 +39,7 @@ use crate::revoking::Revoking;
 use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
-pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
+pub use status::{BufferedStatus, DrainStatus, RedisStatus, Status, WorkerStatus};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -63,6 +64,8 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/status`.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// Has the gateway leave, over this time if one is given; how that goes.
+    pub drain: Box<dyn Fn(Option<Duration>) -> Option<DrainStatus> + Send + Sync>,
     /// Who may ask now.
     pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
     /// What an operator may add to and take from.
@@ -70,7 +73,8 @@ pub struct AdminState {
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
-/// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
+/// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so. Once another process has the listener, only
+/// those who are connected are answered.
 pub async fn serve(listener: TcpListener, tls: Rc<Tls>, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
     pages(listener, tls, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request))))
         .await;
@@ -88,7 +92,7 @@ pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiv
     let failing = Cell::new(false);
     loop {
         let accepted = tokio::select! {
-            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
+            _ = phase.wait_for(|phase| matches!(phase, Phase::HandedOver | Phase::Stopped)) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };
@@ -105,6 +109,11 @@ pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiv
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    drop(listener);
+    tokio::select! {
+        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        () = async { while connections.join_next().await.is_some() {} } => {}
     }
 }
 

@@ -117,6 +117,14 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub drain_timeout: Duration,
+    /// How long clients are still let in while `/readyz` says already that no more shall come.
+    #[serde(with = "value::delay")]
+    #[schemars(with = "value::TimeText")]
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over (SIGUSR2), from its start until it accepts.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub upgrade_timeout: Duration,
     /// The form of the access log on standard output.
     pub access_log: LogFormat,
 }
@@ -134,6 +142,8 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(30),
             access_log: LogFormat::Auto,
         }
     }
@@ -182,6 +192,9 @@ pub struct Listen {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
+    /// The name of a socket that a service manager opened (`FileDescriptorName=`), wherever that listens. Without one the
+    /// socket is found by its address. Where no socket was inherited at all, `address` is bound.
+    pub socket: Option<String>,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
     /// How long TLS and the request head together may take.

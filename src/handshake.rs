@@ -24,7 +24,7 @@ use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 
 use crate::deny::Deny;
-use crate::gateway::{Edition, Listening, Phase, Place, Worker};
+use crate::gateway::{Edition, Listening, Place, Worker};
 use crate::id::Id;
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
@@ -198,7 +198,7 @@ impl Handshake {
         let mut phase = self.worker.shared.phase.subscribe();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Ok(()),
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+            _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::lag::Lag;
 use super::{Shared, sources};
-use crate::admin::{BufferedStatus, RedisStatus, Status, WorkerStatus};
+use crate::admin::{BufferedStatus, DrainStatus, RedisStatus, Status, WorkerStatus};
 
 /// How the gateway is now.
 pub(super) fn of(shared: &Shared) -> Status {
@@ -12,6 +12,7 @@ pub(super) fn of(shared: &Shared) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: books.clock.now().wall.saturating_sub(started) / 1000,
         phase: *shared.phase.borrow(),
+        drain: drain(shared),
         sessions: books.sessions.len() as u64,
         handshakes_in_flight: shared.handshakes_under_way() as u64,
         caps: sources::caps_of(&edition.policy),
@@ -20,6 +21,15 @@ pub(super) fn of(shared: &Shared) -> Status {
         buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
         redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
     }
+}
+
+/// How a drain goes; none before it was asked for.
+pub(super) fn drain(shared: &Shared) -> Option<DrainStatus> {
+    let plan = shared.drain.plan()?;
+    let left = shared.books.sessions.len() + shared.handshakes_under_way();
+    // Rounded up, so that 0 is the end.
+    let deadline_seconds = plan.deadline().saturating_sub(shared.books.clock.mono()).div_ceil(1000);
+    Some(DrainStatus { left: left as u64, deadline_seconds })
 }
 
 fn worker(lag: &Lag, bound_ms: u64) -> WorkerStatus {

@@ -55,6 +55,8 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let page = status(&gate).await;
     let mut there = BTreeSet::new();
     fields(&page, "", &mut there);
+    gate.shared().leave(Some(std::time::Duration::from_secs(3600)));
+    fields(&status(&gate).await, "", &mut there);
     assert_eq!(there, documented("## Status"));
     assert_eq!((&page["phase"], &page["sessions"]), (&json!("running"), &json!(1)), "{page}");
     let by_zone = json!({ "scope": "zone", "route": "ws", "zone": "all", "used": 1, "limit": 2, "warned": false,
