@@ -8,6 +8,9 @@ use super::bind::{bind, named};
 use crate::handover::Offer;
 use crate::load::Loaded;
 
+/// What one worker accepts from: each socket with its listener's number.
+pub(super) type Dealt = Vec<(usize, StdListener)>;
+
 /// All of them, before there is a thread for any.
 pub struct Sockets {
     /// In the order of the file.
@@ -64,9 +67,9 @@ impl Sockets {
         self.admin.as_ref().map(address).transpose()
     }
 
-    /// The sockets for the operator's pages, and by worker those for clients, each with its listener's number.
-    pub(super) fn share_out(&self, workers: usize) -> io::Result<(Vec<StdListener>, Vec<Vec<(usize, StdListener)>>)> {
-        let mut by_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    /// The sockets for the operator's pages, and those for clients by worker.
+    pub(super) fn share_out(&self, workers: usize) -> io::Result<(Vec<StdListener>, Vec<Dealt>)> {
+        let mut by_worker: Vec<Dealt> = (0..workers).map(|_| Vec::new()).collect();
         for (listener, offer) in self.listen.iter().enumerate() {
             for (worker, socket) in deal(offer.sockets.len(), workers) {
                 by_worker[worker].push((listener, offer.sockets[socket].try_clone()?));
