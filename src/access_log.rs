@@ -3,20 +3,29 @@
 //! A line is written by a thread of its own and is dropped, and counted, where its reader is too slow: a log never
 //! holds up traffic. Payloads, tokens and query strings have no field here.
 
+mod output;
 mod said;
+mod sampling;
+mod shape;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
+use crate::config::LogFormat;
+use crate::config::value::Rate;
 use crate::deny::{Deny, Side};
 use crate::id::Id;
 use crate::now::Timestamp;
 
+use output::{LogFile, Outputs};
 pub use said::{MAX_CHARS, Said};
+use sampling::Sampling;
 
 /// Lines that may wait for their reader: some 16 MiB.
 const WAITING: usize = 32_768;
@@ -137,26 +146,84 @@ pub struct Renewed<'a> {
 /// Where the lines go. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    format: Format,
+    on: bool,
     to: NonBlocking,
+    /// Those of its places that are files.
+    files: Arc<[Arc<LogFile>]>,
+    /// None: each refusal has its line.
+    sampling: Option<Arc<Sampling>>,
+    errors: Arc<AtomicU64>,
+}
+
+/// What `[access_log]` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The form that was asked for.
+    pub format: LogFormat,
+    /// Whether lines go to standard output.
+    pub stdout: bool,
+    /// The files that they go to.
+    pub files: Vec<PathBuf>,
+    /// The fields of a line; none: all.
+    pub fields: Option<Vec<String>>,
+    /// How many refusals of one reason are written: how often, and how many beyond.
+    pub refusals: (Rate, u32),
 }
 
 impl AccessLog {
-    /// Writes to `writer` on a thread of its own. The guard's drop waits, for a second at most, until all is written.
+    /// Writes to `writer`, and nowhere else, on a thread of its own. The guard's drop waits, for a second at most, until all
+    /// is written.
     pub fn new(format: Format, writer: impl Write + Send + 'static) -> (Self, WorkerGuard) {
-        // The thread flushes when it has caught up, so a buffer saves system calls and delays nothing.
-        Self::with_room(format, BufWriter::with_capacity(64 * 1024, writer), WAITING)
+        let errors = Arc::default();
+        let outputs = Outputs::new(None, Arc::clone(&errors)).writer(format, writer);
+        Self::with_room(format != Format::Off, outputs, errors, WAITING)
     }
 
-    fn with_room(format: Format, writer: impl Write + Send + 'static, waiting: usize) -> (Self, WorkerGuard) {
+    /// Writes to where the settings say; on standard output, which is `stdout`, in the form `format`.
+    ///
+    /// # Errors
+    /// A file that can't be opened, named.
+    pub fn start(
+        settings: &Settings,
+        format: Format,
+        stdout: impl Write + Send + 'static,
+    ) -> io::Result<(Self, WorkerGuard)> {
+        let on = format != Format::Off;
+        let errors = Arc::default();
+        let mut outputs = Outputs::new(settings.fields.clone(), Arc::clone(&errors));
+        if settings.stdout {
+            outputs = outputs.writer(format, stdout);
+        }
+        let paths = settings.files.iter().filter(|_| on);
+        let files = paths.map(|path| LogFile::open(path).map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+        // No file is a terminal.
+        let of_files = if settings.format == LogFormat::Text { Format::Text } else { Format::Json };
+        for file in &files {
+            outputs = outputs.file(of_files, file.clone());
+        }
+        let (mut log, guard) = Self::with_room(on, outputs, errors, WAITING);
+        log.files = files.into();
+        let (rate, burst) = settings.refusals;
+        log.sampling = Some(Arc::new(Sampling::new(rate, burst)));
+        Ok((log, guard))
+    }
+
+    fn with_room(on: bool, outputs: Outputs, errors: Arc<AtomicU64>, waiting: usize) -> (Self, WorkerGuard) {
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(waiting).thread_name("access-log");
-        let (to, guard) = builder.finish(writer);
-        (Self { format, to }, guard)
+        let (to, guard) = builder.finish(outputs);
+        (Self { on, to, files: Arc::default(), sampling: None, errors }, guard)
+    }
+
+    /// Opens its files anew: what stands under their paths now is another file, since the operator has moved the old one.
+    pub fn reopen(&self) {
+        for file in &*self.files {
+            file.reopen();
+        }
     }
 
     /// Writes down a refused handshake.
     pub fn refused(&self, refused: &Refused<'_>) {
-        self.line(refused);
+        self.sampled(refused, refused.reason, refused.time);
     }
 
     /// Writes down the end of a session.
@@ -171,7 +238,10 @@ impl AccessLog {
 
     /// Writes down a renewal.
     pub fn renewed(&self, renewed: &Renewed<'_>) {
-        self.line(renewed);
+        match renewed.reason {
+            Some(reason) => self.sampled(renewed, reason, renewed.time),
+            None => self.line(renewed),
+        }
     }
 
     /// A reader of the number of lines dropped so far.
@@ -180,58 +250,52 @@ impl AccessLog {
         move || counter.dropped_lines() as u64
     }
 
+    /// A reader of the number of lines that could not be written so far.
+    pub fn errors(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let errors = self.errors.clone();
+        move || errors.load(Ordering::Relaxed)
+    }
+
+    /// A reader of the number of refusals left out so far, by reason.
+    pub fn suppressed(&self) -> impl Fn() -> Vec<(Deny, u64)> + Send + Sync + 'static {
+        let sampling = self.sampling.clone();
+        move || sampling.as_ref().map(|sampling| sampling.suppressed()).unwrap_or_default()
+    }
+
+    /// A line about a refusal, unless there are too many of its reason.
+    fn sampled(&self, record: &impl Serialize, reason: Deny, time: Timestamp) {
+        if !self.on {
+            return;
+        }
+        match self.sampling.as_ref().map_or(Some(0), |sampling| sampling.admit(reason, time.0)) {
+            None => {}
+            Some(0) => self.line(record),
+            Some(suppressed) => self.line(&Sampled { record, suppressed }),
+        }
+    }
+
     fn line(&self, record: &impl Serialize) {
-        let line = match self.format {
-            Format::Off => return,
-            Format::Json => serde_json::to_vec(record).map(|mut line| {
-                line.push(b'\n');
-                line
-            }),
-            Format::Text => serde_json::to_vec(record).and_then(|json| text(&json)).map(String::into_bytes),
-        };
+        if !self.on {
+            return;
+        }
         // Neither fails: the records are structs of texts and numbers, and the queue drops instead of failing.
-        let written = line.map_err(io::Error::from).and_then(|line| self.to.clone().write_all(&line));
+        let written = serde_json::to_vec(record).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.to.clone().write_all(&line)
+        });
         if let Err(error) = written {
             tracing::error!(%error, "a line of the access log could not be written");
         }
     }
 }
 
-/// The text form of a JSON line, so that both always say the same.
-fn text(json: &[u8]) -> serde_json::Result<String> {
-    struct Pairs;
-
-    impl<'de> Visitor<'de> for Pairs {
-        type Value = String;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
-            let mut line = String::with_capacity(256);
-            while let Some((key, value)) = map.next_entry::<&str, serde_json::Value>()? {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.extend([key, "="]);
-                match value.as_str().filter(|text| plain(text)) {
-                    Some(text) => line.push_str(text),
-                    // A number as it is; any other text as JSON writes it, quoted and escaped.
-                    None => line.push_str(&value.to_string()),
-                }
-            }
-            line.push('\n');
-            Ok(line)
-        }
-    }
-
-    serde_json::Deserializer::from_slice(json).deserialize_map(Pairs)
-}
-
-/// Whether a text needs no quotes.
-fn plain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\'))
+/// A line before which others were left out.
+#[derive(Serialize)]
+struct Sampled<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    /// How many of the same reason.
+    suppressed: u64,
 }
 
 fn label<S: Serializer>(reason: &Deny, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,6 +7,7 @@ mod answer;
 mod connections;
 mod drain;
 mod guard;
+mod page;
 mod query;
 mod reply;
 mod revocations;
@@ -39,7 +40,10 @@ use crate::revoking::Revoking;
 use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
-pub use status::{BufferedStatus, DrainStatus, RedisStatus, Status, WorkerStatus};
+pub use status::{
+    BufferedStatus, DrainStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus,
+    Status, WorkerStatus,
+};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;

@@ -3,6 +3,7 @@
 //! A value that parsed is valid on its own; whether the values fit together is for `policy::compile` to say. The doc
 //! comments below are what `wsgate schema` shows in an editor.
 
+mod access_log;
 mod admin;
 mod assertion;
 mod certificate;
@@ -12,6 +13,7 @@ pub mod limits;
 mod parse;
 mod place;
 pub mod problem;
+mod proxy_protocol;
 mod redis;
 mod report;
 mod require;
@@ -28,8 +30,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+pub use access_log::{AccessLog, LogField, LogFormat, Refusals};
 pub use admin::Admin;
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
@@ -37,6 +40,7 @@ pub use jwt::Jwt;
 pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
 pub use problem::Problem;
+pub use proxy_protocol::{ForwardedHeader, ProxyProtocol, ProxyVersion};
 pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
@@ -70,6 +74,9 @@ pub struct Config {
     pub route: Vec<Route>,
     /// What several gateways count together. Absent: each counts for itself.
     pub redis: Option<Redis>,
+    /// What is written down of refusals and of sessions that ended.
+    #[serde(default)]
+    pub access_log: AccessLog,
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,
@@ -106,10 +113,12 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub max_lag: Duration,
-    /// Proxies in front, whose `X-Forwarded-For` is believed, as addresses or networks.
+    /// Proxies in front, as addresses or networks, whose word is believed on whose connection or request they pass on.
     #[serde(deserialize_with = "value::networks")]
     #[schemars(with = "Vec<value::NetworkText>")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say so, which is the only one that is believed: `x-forwarded-for`, or `forwarded` (RFC 7239).
+    pub forwarded_header: ForwardedHeader,
     /// The header in which upstreams get the `connection_id` of the log; what a client sent under that name is removed.
     /// `"off"`: none.
     pub connection_id_header: String,
@@ -125,8 +134,6 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub upgrade_timeout: Duration,
-    /// The form of the access log on standard output.
-    pub access_log: LogFormat,
 }
 
 impl Default for Server {
@@ -140,11 +147,11 @@ impl Default for Server {
             max_buffered: Size(64 << 20),
             max_lag: Duration::from_millis(500),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
             drain_delay: Duration::ZERO,
             upgrade_timeout: Duration::from_secs(30),
-            access_log: LogFormat::Auto,
         }
     }
 }
@@ -169,21 +176,6 @@ impl Default for ServerConnections {
     }
 }
 
-/// The form of the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// One line for a person.
-    Text,
-    /// No access log.
-    Off,
-}
-
 /// `[[listen]]`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -197,7 +189,11 @@ pub struct Listen {
     pub socket: Option<String>,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
-    /// How long TLS and the request head together may take.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, from one of `trusted_proxies`:
+    /// `off` or `required`.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// How long the PROXY header, TLS and the request head together may take.
     #[serde(default = "ten_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub handshake_timeout: Duration,

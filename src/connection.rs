@@ -2,10 +2,11 @@
 //! from hyper. The task that runs this ends where the session's begins.
 
 mod by_hand;
+mod proxied;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -44,7 +45,7 @@ pub struct Accepted {
     /// The socket.
     pub tcp: TcpStream,
     /// Its other end.
-    pub peer: IpAddr,
+    pub peer: SocketAddr,
     /// The config that its handshake is judged by, whatever is obeyed meanwhile.
     pub edition: Arc<Edition>,
     /// Which listener it came through.
@@ -54,13 +55,15 @@ pub struct Accepted {
 }
 
 /// Serves one socket until its session begins or its handshake is refused.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { id, tcp, peer, edition, listener, place } = accepted;
-    let listening = &edition.listeners[listener];
+pub async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
     let deadline: Instant = shared.books.clock.instant(begun).into();
-    let deadline = deadline + listening.handshake_timeout;
+    let deadline = deadline + accepted.edition.listeners[accepted.listener].handshake_timeout;
+    let Some(ends) = proxied::ends(&shared, &mut accepted, begun, deadline).await else { return };
+    let Accepted { id, tcp, edition, listener, place, .. } = accepted;
+    let listening = &edition.listeners[listener];
+    let peer = ends.source.ip();
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
     let fail = |deny, why| {
@@ -98,6 +101,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         edition: edition.clone(),
         listener,
         peer,
+        ends,
         accepted: begun,
         head_seen: Cell::new(false),
         place: Cell::new(Some(place)),

@@ -141,6 +141,7 @@ reasons! {
     NotWebsocket      "not_websocket"      426 -    Client   "the request does not ask for a WebSocket of version 13";
     BadHandshake      "bad_handshake"      400 -    Client   "the opening handshake is malformed or ambiguous";
     HandshakeTimeout  "handshake_timeout"  408 -    Client   "TLS or the request did not arrive in time";
+    BadProxyHeader    "bad_proxy_header"   400 -    Client   "the connection does not begin with a PROXY header of a trusted proxy";
     NoRoute           "no_route"           404 -    Client   "no route has this host and path";
     OriginMissing     "origin_missing"     403 4003 Client   "the route wants an Origin and there is none";
     OriginForbidden   "origin_forbidden"   403 4003 Client   "the Origin is not on the route's list";

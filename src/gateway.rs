@@ -5,6 +5,7 @@
 
 mod bind;
 pub mod edition;
+mod history;
 mod house;
 pub mod lag;
 mod phase;
@@ -68,10 +69,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds, and lets clients in. The access log goes to `log`.
+    /// Binds, and lets clients in. `log` is standard output for the access log, and `format` its form there.
     ///
     /// # Errors
-    /// An address that can't be bound, named; a thread that can't be made.
+    /// An address that can't be bound, or a file of the log that can't be opened, named; a thread that can't be made.
     pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
         Self::start_on(Sockets::bind(&loaded)?, loaded, clock, format, log)
     }
@@ -94,7 +95,7 @@ impl Gateway {
         };
         let (addresses, admin_address) = (sockets.addresses()?, sockets.admin_address()?);
         let (admin, by_worker) = sockets.share_out(workers)?;
-        let (access_log, guard) = AccessLog::new(format, log);
+        let (access_log, guard) = AccessLog::start(&loaded.access_log, format, log)?;
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         shared.listen_on(sockets.into_offers());
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
@@ -140,6 +141,11 @@ impl Gateway {
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Opens the files of the access log anew, once the operator has moved them.
+    pub fn reopen_log(&self) {
+        self.shared.books.log.reopen();
     }
 
     /// Lets nobody in any more and closes the sessions, spread over the drain time. Returns at once.

@@ -11,7 +11,7 @@ pub mod told;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,10 +30,11 @@ use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity;
 use crate::policy::overload::Pace;
+use crate::policy::proxy_protocol::{self, Ends};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::{Admission, Ask, Denial};
-use crate::upstream::{self, Answered};
+use crate::upstream::{self, Answered, Question};
 use record::Attempt;
 use told::Told;
 
@@ -49,6 +50,8 @@ pub struct Handshake {
     pub listener: usize,
     /// Whose socket it is.
     pub peer: IpAddr,
+    /// The same with ports, and what the client connected to.
+    pub ends: Ends,
     /// Whether it came over TLS.
     pub secure: bool,
     /// The client's certificate, if it presented one; or why it can't be read.
@@ -170,10 +173,13 @@ impl Handshake {
             tracing::error!(connection_id = %self.id, route = &*route.name, error, "an assertion can't be signed");
             Denial::new(Deny::Internal, "an assertion can't be signed")
         })?;
+        let forwarded = edition.policy.forwarded(self.peer, &parts.headers);
         let caller = Caller {
             id: self.id,
             peer: self.peer,
             trusted: edition.policy.is_trusted_proxy(self.peer),
+            believed: edition.policy.forwarded_header,
+            forwarded: &forwarded,
             secure: self.secure,
             vouched: &vouched,
         };
@@ -183,10 +189,20 @@ impl Handshake {
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
         *request.headers_mut() = headers;
         let tls = edition.upstream_tls[route.index].as_ref();
+        let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(self.ends_of(client))));
+        let question = Question { request, preamble: preamble.unwrap_or_default() };
         let answered =
-            Box::pin(upstream::dial(&route.target, tls, request, edition.max_head, route.pass_upstream_errors)).await?;
+            Box::pin(upstream::dial(&route.target, tls, question, edition.max_head, route.pass_upstream_errors))
+                .await?;
         slots::check_still(&admission)?;
         Ok((route, admission, answered))
+    }
+
+    /// Its ends as an upstream is to see them: a client behind a proxy has an address, and a port that nobody knows.
+    fn ends_of(&self, client: IpAddr) -> Ends {
+        let known = self.ends.source.ip() == client;
+        let source = if known { self.ends.source } else { SocketAddr::new(client, 0) };
+        Ends { source, ..self.ends }
     }
 
     /// Waits for its turn, without its place: or those who wait would keep everybody else from being heard.

@@ -4,6 +4,7 @@
 //! none.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -35,12 +36,12 @@ pub async fn run(worker: Rc<Worker>, listener: TcpListener, index: usize) {
                 metrics.accepted(index);
                 let id = shared.books.ids.next();
                 let edition = shared.edition();
-                let peer = peer.ip().to_canonical();
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 if edition.listeners[index].tls.is_some() && worker.pace(&edition) == Pace::FarBehind {
                     metrics.shed(index);
                     continue;
                 }
-                let Some(share) = shared.handshake_share(&edition, peer) else {
+                let Some(share) = shared.handshake_share(&edition, peer.ip()) else {
                     metrics.shed(index);
                     continue;
                 };

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::access_log;
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
-use crate::config::{self, Config, LogFormat, Problem, Report, Store, VerifyClient};
+use crate::config::{self, Config, LogField, Problem, ProxyProtocol, Report, Store, VerifyClient};
 use crate::material::{KeyMaterial, Material};
 use crate::now::millis;
 use crate::policy::Policy;
@@ -60,8 +61,8 @@ pub struct Loaded {
     pub drain_delay: Duration,
     /// How long a new binary may take to take over.
     pub upgrade_timeout: Duration,
-    /// The form of the access log.
-    pub access_log: LogFormat,
+    /// The form of the access log, and where it goes.
+    pub access_log: access_log::Settings,
     /// What is allowed, but perhaps not meant.
     pub warnings: Report,
 }
@@ -76,7 +77,9 @@ pub struct Listen {
     pub tls: Option<Arc<ServerConfig>>,
     /// Present: clients are asked for a certificate.
     pub verify_client: Option<VerifyClient>,
-    /// For TLS and the head together.
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
+    /// For all of these and the head together.
     pub handshake_timeout: Duration,
 }
 
@@ -115,6 +118,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
     });
     let (revocation_file, revoked) = revocations(&config, base, &mut problems);
+    let access_log = access_log(&config.access_log, base, &mut problems);
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
     let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
@@ -158,7 +162,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         drain_timeout: config.server.drain_timeout,
         drain_delay: config.server.drain_delay,
         upgrade_timeout: config.server.upgrade_timeout,
-        access_log: config.server.access_log,
+        access_log,
         warnings: Report::warnings(name, text, warnings),
     })
 }
@@ -167,6 +171,46 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
 fn admin_token(material: &Material, problems: &mut Vec<Problem>) -> Option<AdminToken> {
     let token = AdminToken::new(material.admin_token.as_ref()?.0.clone());
     token.map_err(|(wrong, help)| problems.push(Problem::new("admin.token", wrong).help(help))).ok()
+}
+
+/// Where lines go.
+fn access_log(typed: &config::AccessLog, base: &Path, problems: &mut Vec<Problem>) -> access_log::Settings {
+    let mut wrong = |key: &str, message: String, help: &str| {
+        problems.push(Problem::new(format!("access_log.{key}"), message).help(help));
+    };
+    let (mut stdout, mut files) = (false, Vec::new());
+    for (at, output) in typed.output.0.iter().enumerate() {
+        let known = match (output.as_str(), output.strip_prefix("file:")) {
+            ("stdout", _) => std::mem::replace(&mut stdout, true),
+            (_, Some(path)) if !path.is_empty() => {
+                let path = base.join(path);
+                let known = files.contains(&path);
+                files.push(path);
+                known
+            }
+            _ => {
+                let key = if typed.output.0.len() > 1 { format!("output[{at}]") } else { "output".to_owned() };
+                let help = "\"stdout\", \"file:PATH\", or a list of these; `format = \"off\"` turns it off";
+                wrong(&key, format!("`{output}` is no place for a log"), help);
+                continue;
+            }
+        };
+        if known {
+            wrong("output", format!("`{output}` stands here twice"), "each line would be written twice: leave one out");
+        }
+    }
+    let word = |field: &LogField| serde_json::to_value(field).ok()?.as_str().map(str::to_owned);
+    let fields: Option<Vec<String>> = typed.fields.as_ref().map(|fields| fields.iter().filter_map(word).collect());
+    if let Some(fields) = &fields {
+        if fields.is_empty() {
+            wrong("fields", "the list is empty".to_owned(), "name the fields, or leave the key out to have all");
+        }
+        if let Some(twice) = fields.iter().enumerate().find(|(at, field)| fields[..*at].contains(field)) {
+            wrong("fields", format!("`{}` stands here twice", twice.1), "leave one of the two");
+        }
+    }
+    let refusals = (typed.refusals.rate, typed.refusals.burst);
+    access_log::Settings { format: typed.format, stdout, files, fields, refusals }
 }
 
 /// The file of the revocations and what stands in it. One that can't be read stops the start: to go on without it would let
@@ -203,6 +247,7 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
             socket: listen.socket.clone(),
             tls,
             verify_client: clients.as_ref().map(|clients| clients.verify),
+            proxy_protocol: listen.proxy_protocol,
             handshake_timeout: listen.handshake_timeout,
         });
     }

@@ -22,6 +22,7 @@ pub mod limit;
 pub mod meter;
 pub mod origin;
 pub mod overload;
+pub mod proxy_protocol;
 pub mod rates;
 pub mod remote;
 pub mod renew;
@@ -47,9 +48,11 @@ use std::sync::atomic::AtomicU64;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use crate::config::ForwardedHeader;
 use crate::deny::Deny;
 use cap::Cap;
 use certificate::Certificate;
+use client_ip::Forwarded;
 use identity::Identity;
 use key::KeyHasher;
 use lease::wishes::Wishes;
@@ -89,8 +92,10 @@ pub struct Policy {
     pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
     pub telling: Telling,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header.
+    pub forwarded_header: ForwardedHeader,
     /// Tokens that no longer hold, whatever they say.
     pub revocations: Arc<Revocations>,
     /// The store that several gateways share; none where each counts for itself.
@@ -190,8 +195,21 @@ impl Policy {
     /// The address that counts as the client's: the peer's, or what a trusted proxy says of it.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let forwarded = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
-        client_ip::client_ip(peer, &self.trusted_proxies, forwarded)
+        self.forwarded(peer, headers).client
+    }
+
+    /// The same with what the proxy that named it says beside it.
+    #[must_use]
+    pub fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
+        let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let trusted = &self.trusted_proxies;
+        match self.forwarded_header {
+            ForwardedHeader::XForwardedFor => {
+                let client = client_ip::client_ip(peer, trusted, values("x-forwarded-for"));
+                Forwarded { client, proto: None, host: None }
+            }
+            ForwardedHeader::Forwarded => client_ip::by_forwarded(peer, trusted, values("forwarded")),
+        }
     }
 
     /// Whether a peer is a proxy that speaks for others.

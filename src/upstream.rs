@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -24,6 +25,15 @@ use crate::policy::request::names_upgrade;
 use crate::policy::target::{Target, Transport};
 use crate::stream::Stream;
 use crate::tls;
+
+/// What an upstream is asked.
+#[derive(Debug)]
+pub struct Question {
+    /// The handshake.
+    pub request: Request<Empty<Bytes>>,
+    /// Bytes that come first on the connection, before TLS: a PROXY header. Empty: none.
+    pub preamble: Vec<u8>,
+}
 
 /// An upstream that said yes.
 #[derive(Debug)]
@@ -45,12 +55,13 @@ pub struct Answered {
 pub async fn dial(
     target: &Target,
     tls: Option<&TlsConnector>,
-    request: Request<Empty<Bytes>>,
+    question: Question,
     max_head: usize,
     pass_errors: bool,
 ) -> Result<Answered, Denial> {
+    let Question { request, preamble } = question;
     let late = |why| move |_| Denial::new(Deny::UpstreamTimeout, why);
-    let stream = timeout(Duration::from_millis(target.connect_timeout), connect(&target.transport, tls))
+    let stream = timeout(Duration::from_millis(target.connect_timeout), connect(&target.transport, tls, &preamble))
         .await
         .map_err(late("connect_timeout"))??;
     let asked = request.headers().clone();
@@ -67,17 +78,20 @@ const fn refused(why: &'static str) -> Denial {
     Denial { deny: Deny::UpstreamRefused, status: 502, retry_after: None, why, behind: None }
 }
 
-async fn connect(transport: &Transport, tls: Option<&TlsConnector>) -> Result<Stream, Denial> {
+async fn connect(transport: &Transport, tls: Option<&TlsConnector>, preamble: &[u8]) -> Result<Stream, Denial> {
     let failed = |error: io::Error| Denial::new(Deny::UpstreamConnect, why(&error));
     let (host, port) = match transport {
         Transport::Unix(path) => {
-            return UnixStream::connect(path).await.map(Stream::Unix).map_err(failed);
+            let mut unix = UnixStream::connect(path).await.map_err(failed)?;
+            unix.write_all(preamble).await.map_err(failed)?;
+            return Ok(Stream::Unix(unix));
         }
         Transport::Tcp { host, port, .. } => (host, *port),
     };
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
+    let mut tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
     // A frame is never held back for the next one; an error here would show at the first write too.
     let _ = tcp.set_nodelay(true);
+    tcp.write_all(preamble).await.map_err(failed)?;
     let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
     let name = tls::server_name(host).ok_or(Denial::new(Deny::UpstreamConnect, "its host can't be a certificate's"))?;
     let limited = tls.connect_with(name, tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));

@@ -169,6 +169,7 @@ fn every_key_stands_in_its_section_with_its_default() {
     let mut looked = 0;
     for (heading, section) in [
         ("`[server]`", "server"),
+        ("`[access_log]`", "access_log"),
         ("`[[listen]]`", "listen"),
         ("`[jwt.NAME]`", "jwt"),
         ("`[assertion.NAME]`", "assertion"),

@@ -160,7 +160,8 @@ fn a_reader_that_stands_still_costs_lines_and_the_loss_is_counted() {
 
     let (reached, is_reached) = mpsc::channel();
     let (let_go, go) = mpsc::channel();
-    let (log, guard) = AccessLog::with_room(Format::Json, Stuck { reached, go }, 2);
+    let outputs = Outputs::new(None, Arc::default()).writer(Format::Json, Stuck { reached, go });
+    let (log, guard) = AccessLog::with_room(true, outputs, Arc::default(), 2);
     let dropped = log.dropped();
     log.refused(&refused());
     is_reached.recv().unwrap();
@@ -171,4 +172,150 @@ fn a_reader_that_stands_still_costs_lines_and_the_loss_is_counted() {
     assert_eq!(dropped(), 3);
     drop(let_go);
     drop(guard);
+}
+
+fn read(path: &std::path::Path) -> String {
+    String::from_utf8(std::fs::read(path).unwrap()).unwrap()
+}
+
+fn settings(folder: &std::path::Path, fields: Option<&[&str]>) -> Settings {
+    Settings {
+        format: LogFormat::Auto,
+        stdout: true,
+        files: vec![folder.join("access.log")],
+        fields: fields.map(|fields| fields.iter().map(|&field| field.to_owned()).collect()),
+        refusals: ("1/s".parse().unwrap(), 1),
+    }
+}
+
+#[test]
+fn each_place_has_its_own_form_and_all_have_the_fields_that_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::default();
+    let wanted = settings(folder.path(), Some(&["reason", "client", "status", "sessions"]));
+    let (log, guard) = AccessLog::start(&wanted, Format::Text, kept.clone()).unwrap();
+    log.refused(&refused());
+    log.ended(&ended());
+    drop(guard);
+    let file = read(&folder.path().join("access.log"));
+    let expected = "{\"reason\":\"origin_forbidden\",\"client\":\"203.0.113.7\",\"status\":403}\n\
+                    {\"reason\":\"token_expired\",\"client\":\"127.0.0.1\"}\n";
+    assert_eq!(file, expected);
+    let text = String::from_utf8(kept.0.lock().clone()).unwrap();
+    assert_eq!(text, "reason=origin_forbidden client=203.0.113.7 status=403\nreason=token_expired client=127.0.0.1\n");
+}
+
+#[test]
+fn every_field_of_every_line_can_be_asked_for() {
+    let known = |line: &str| {
+        let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        for field in line.keys() {
+            let known = serde_json::from_value::<crate::config::LogField>(field.clone().into());
+            assert!(known.is_ok(), "{field}");
+        }
+        line.len()
+    };
+    let whole =
+        Refused { subject: Some(Said::new("ann")), why: Some(Said::new("why")), close_code: Some(4003), ..refused() };
+    let sampled = serde_json::to_string(&Sampled { record: &whole, suppressed: 7 }).unwrap();
+    assert!(sampled.ends_with(",\"suppressed\":7}"), "{sampled}");
+    assert_eq!(known(&sampled), 16);
+    assert_eq!(known(&serde_json::to_string(&ended()).unwrap()), 15);
+    let (time, connection_id, client) = (Timestamp(0), Id(1), Ipv4Addr::LOCALHOST.into());
+    let expired = Expired { time, connection_id, route: "a", client, subject: Some(Said::new("ann")) };
+    assert_eq!(known(&serde_json::to_string(&expired).unwrap()), 6);
+    let renewed = Renewed {
+        time,
+        connection_id,
+        listener: "l",
+        route: "a",
+        client,
+        origin: Some(Said::new("o")),
+        subject: Some(Said::new("ann")),
+        sessions: 1,
+        reason: Some(Deny::NoSession),
+        status: Some(404),
+        duration_ms: 1,
+        why: Some(Said::new("why")),
+    };
+    assert_eq!(known(&serde_json::to_string(&renewed).unwrap()), 13);
+}
+
+#[test]
+fn a_file_that_was_moved_gets_what_was_said_before_and_a_new_one_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    std::fs::write(&path, "what stood there\n").unwrap();
+    let (log, guard) =
+        AccessLog::start(&settings(folder.path(), Some(&["event"])), Format::Json, Kept::default()).unwrap();
+    log.ended(&ended());
+    // Once it is in the file it is in the old one.
+    let lines = || read(&path).lines().count();
+    (0..20_000).take_while(|_| lines() < 2).for_each(|_| std::thread::sleep(std::time::Duration::from_millis(1)));
+    std::fs::rename(&path, &moved).unwrap();
+    log.reopen();
+    log.refused(&refused());
+    // Where nothing can be opened, what is open stays.
+    std::fs::rename(&path, folder.path().join("access.log.0")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    log.reopen();
+    log.ended(&ended());
+    drop(guard);
+    assert_eq!(read(&moved), "what stood there\n{\"event\":\"session_ended\"}\n");
+    let rest = read(&folder.path().join("access.log.0"));
+    assert_eq!(rest, "{\"event\":\"handshake_refused\"}\n{\"event\":\"session_ended\"}\n");
+}
+
+#[test]
+fn a_file_that_can_t_be_opened_stops_the_start_and_says_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let error = AccessLog::start(&settings(&gone, None), Format::Json, Kept::default()).unwrap_err();
+    assert!(error.to_string().starts_with("access_log.output: "), "{error}");
+    assert!(error.to_string().contains("access.log can't be opened"), "{error}");
+}
+
+#[test]
+fn a_place_that_takes_nothing_is_counted_and_the_others_get_every_line() {
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let kept = Kept::default();
+    let errors = Arc::default();
+    let outputs = Outputs::new(None, Arc::clone(&errors)).writer(Format::Json, Full).writer(Format::Json, kept.clone());
+    let (log, guard) = AccessLog::with_room(true, outputs, errors, 100);
+    let failed = log.errors();
+    log.ended(&ended());
+    log.ended(&ended());
+    drop(guard);
+    assert!(failed() > 0);
+    assert_eq!(String::from_utf8(kept.0.lock().clone()).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn refusals_of_a_flood_are_left_out_and_counted_and_ends_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::default();
+    let (log, guard) = AccessLog::start(&settings(folder.path(), None), Format::Json, kept.clone()).unwrap();
+    let suppressed = log.suppressed();
+    for _ in 0..10 {
+        log.refused(&refused());
+        log.ended(&ended());
+    }
+    log.refused(&Refused { time: Timestamp(refused().time.0 + 60_000), ..refused() });
+    drop(guard);
+    let text = String::from_utf8(kept.0.lock().clone()).unwrap();
+    let of = |event: &str| text.lines().filter(|line| line.contains(event)).count();
+    assert_eq!((of("handshake_refused"), of("session_ended")), (3, 10));
+    assert!(text.lines().last().unwrap().ends_with("\"suppressed\":8}"), "{text}");
+    assert_eq!(suppressed().into_iter().find(|(_, count)| *count > 0), Some((Deny::OriginForbidden, 8)));
 }

@@ -46,7 +46,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 fn start(config: &Path, inherited: Vec<Offer>, taker: Option<&Taker>) -> Result<(Gateway, Signals), Failure> {
     let loaded = load(config)?;
     raise_descriptor_limit(loaded.policy.total.limit());
-    let format = format(loaded.access_log);
+    let format = format(loaded.access_log.format);
     let workers = loaded.workers();
     let signals = Signals::listen()?;
     let sockets = match taker {
@@ -58,7 +58,7 @@ fn start(config: &Path, inherited: Vec<Offer>, taker: Option<&Taker>) -> Result<
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
-        tracing::info!(%address, "admin: /metrics /healthz /readyz /status /connections /revocations");
+        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
     }
     Ok((gateway, signals))
 }

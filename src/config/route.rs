@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::{CertificateSubject, ClientCertificate};
 use super::limits::{Bytes, Connections, Fragments, Handshakes, Limits, Messages};
 use super::value::{self, OneOrMany, Origins, Size, TokenFrom};
-use super::{Require, five_seconds, ten_seconds, yes};
+use super::{ProxyVersion, Require, five_seconds, ten_seconds, yes};
 
 /// `[[route]]`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct Route {
     pub upstream_ca: Option<PathBuf>,
     /// The `Host` that the upstream sees. Default: the client's.
     pub upstream_host: Option<String>,
+    /// Present: the connection to the upstream begins with a header of the PROXY protocol that names the client, before TLS:
+    /// `v1` or `v2`.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How long connecting to the upstream may take, TLS included.
     #[serde(default = "five_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]

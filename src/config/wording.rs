@@ -17,6 +17,9 @@ pub(super) fn of_serde(path: &str, key: &str, message: &str, found: Option<&DeVa
         return Problem::new(path, "this key is missing");
     }
     if let Some(allowed) = message.strip_prefix(&format!("unknown field `{key}`, expected ")) {
+        if path == "server.access_log" {
+            return Problem::new(path, "this key has moved").help("it is `format` in [access_log]");
+        }
         return unknown(Problem::new(path, "unknown key"), key, allowed);
     }
     if message.starts_with("unknown variant ")

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::admin::Guard;
+use crate::config::ProxyProtocol;
 use crate::keyset::Keysets;
 use crate::load::Loaded;
 use crate::policy::Policy;
@@ -52,6 +53,8 @@ pub struct Listening {
     pub handshake_timeout: Duration,
     /// Present: it speaks TLS.
     pub tls: Option<TlsAcceptor>,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Edition {
@@ -63,6 +66,7 @@ impl Edition {
             name: name.clone(),
             handshake_timeout: listen.handshake_timeout,
             tls: listen.tls.map(TlsAcceptor::from),
+            proxy_protocol: listen.proxy_protocol,
         });
         Self {
             listeners: listeners.collect(),

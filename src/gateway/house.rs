@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
+use super::history::History;
 use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState};
 use crate::drain;
@@ -26,7 +27,11 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        let desk = Arc::new(desk(shared));
+        let history = Arc::new(History::new(&shared.books));
+        if !admin.is_empty() {
+            tokio::task::spawn_local(history.clone().keep(shared.books.clone()));
+        }
+        let desk = Arc::new(desk(shared, history));
         for socket in admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
@@ -51,13 +56,13 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
 }
 
 /// What the operator's pages are made of.
-fn desk(shared: &Arc<Shared>) -> AdminState {
+fn desk(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
     let of = || shared.clone();
     let (ready, shown, left, guarded) = (of(), of(), of(), of());
     AdminState {
         books: shared.books.clone(),
         ready: Box::new(move || is_ready(&ready)),
-        status: Box::new(move || status::of(&shown)),
+        status: Box::new(move || status::of(&shown, &history, is_ready(&shown))),
         drain: Box::new(move |window| {
             left.leave(window);
             status::drain(&left)

@@ -16,6 +16,7 @@ use super::phase::Phase;
 use super::sources;
 use crate::access_log::AccessLog;
 use crate::books::Books;
+use crate::books::recent::Recent;
 use crate::deny::Deny;
 use crate::drain::Drain;
 use crate::handover::Offer;
@@ -154,6 +155,11 @@ impl Place {
     pub fn new(place: OwnedSemaphorePermit, share: Option<KeyedPermit>) -> Self {
         Self { _place: place, _share: share }
     }
+
+    /// Holds another address's share, for it was a proxy that the place was taken for.
+    pub fn hold(&mut self, share: Option<KeyedPermit>) {
+        self._share = share;
+    }
 }
 
 /// All of it, before the first thread.
@@ -181,12 +187,21 @@ pub(super) fn share(
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         redis: redis.as_ref().map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
+        log_errors: Box::new(log.errors()),
+        log_suppressed: Box::new(log.suppressed()),
         in_flight: sources::in_flight(&handshakes, places),
         ..sources::of(&edition, &clock)
     };
     let metrics = Metrics::new(&roll, workers, &names, clock.now(), sources);
-    let books =
-        Arc::new(Books { metrics, clock, log, ids: Ids::default(), sessions: Registry::new(workers), buffered });
+    let books = Arc::new(Books {
+        metrics,
+        clock,
+        log,
+        ids: Ids::default(),
+        sessions: Registry::new(workers),
+        buffered,
+        recent: Recent::default(),
+    });
     Shared {
         edition,
         revoking: Arc::new(Revoking::new(books.clone(), revocations, kept, shared_revocations)),

@@ -222,6 +222,10 @@ pub struct Sources {
     pub redis: Option<Arc<RedisCounts>>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Lines that a place of the access log did not take, ever.
+    pub log_errors: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Refusals that the access log left out, ever, by reason.
+    pub log_suppressed: Box<dyn Fn() -> Vec<(Deny, u64)> + Send + Sync>,
 }
 
 impl Default for Sources {
@@ -238,6 +242,8 @@ impl Default for Sources {
             shared_revocations: None,
             redis: None,
             log_dropped: Box::new(|| 0),
+            log_errors: Box::new(|| 0),
+            log_suppressed: Box::new(Vec::new),
         }
     }
 }

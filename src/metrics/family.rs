@@ -177,6 +177,10 @@ families! {
         "Decisions that were made without Redis, by what was done instead";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
+    LOG_ERRORS Counter "wsgate_access_log_errors_total" []
+        "Writes of the access log that failed, as on a full disk";
+    LOG_SUPPRESSED Counter "wsgate_access_log_suppressed_total" ["reason"]
+        "Refusals without a line in the access log, since there were more of that reason than its refusals allow";
     BUILD Info "wsgate_build_info" ["version"]
         "The version that runs";
     START_TIME Gauge "wsgate_start_time_seconds" []

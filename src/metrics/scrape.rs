@@ -65,7 +65,10 @@ fn handshakes(counts: &Counts, named: &Named, to: &mut DescriptorEncoder<'_>) ->
 
 /// What is decided before a route is looked for.
 fn before_route(deny: Deny) -> bool {
-    matches!(deny, Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::NoRoute)
+    matches!(
+        deny,
+        Deny::NotWebsocket | Deny::BadHandshake | Deny::HandshakeTimeout | Deny::BadProxyHeader | Deny::NoRoute
+    )
 }
 
 /// What can end a handshake that has no route: also what may come at any moment, and what TLS refuses as a route would.
@@ -271,6 +274,12 @@ fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::LOG_DROPPED, |out| out.counter([], (counts.sources.log_dropped)()))?;
+    family(to, &family::LOG_ERRORS, |out| out.counter([], (counts.sources.log_errors)()))?;
+    family(to, &family::LOG_SUPPRESSED, |out| {
+        let all = (counts.sources.log_suppressed)();
+        let mut can_happen = all.iter().filter(|(deny, _)| deny.of_handshake() || deny.of_renewal());
+        can_happen.try_for_each(|(deny, count)| out.counter([deny.label()], *count))
+    })?;
     family(to, &family::BUILD, |out| out.metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))]))?;
     family(to, &family::START_TIME, |out| out.gauge([], counts.started_wall_ms as f64 / 1e3))?;
     for (described, value) in [

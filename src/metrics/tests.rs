@@ -50,6 +50,8 @@ fn metrics() -> Metrics {
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
+        log_errors: Box::new(|| 12),
+        log_suppressed: Box::new(|| vec![(Deny::NoRoute, 13), (Deny::Kicked, 0)]),
     };
     let roll = Roll { limits: vec![limit], ..(*Roll::of(["chat", "a\"b"])).clone() };
     let started = Now { mono: 0, wall: 1_700_000_000_500 };
@@ -158,6 +160,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let unrouted = [
         "not_websocket",
         "bad_handshake",
+        "bad_proxy_header",
         "handshake_timeout",
         "no_route",
         "certificate_missing",
@@ -299,6 +302,8 @@ fn sources_are_read_at_the_scrape() {
         ("wsgate_cap_warnings_total", 1.0),
         ("wsgate_handshakes_in_flight", 4.0),
         ("wsgate_access_log_dropped_total", 5.0),
+        ("wsgate_access_log_errors_total", 12.0),
+        (r#"wsgate_access_log_suppressed_total{reason="no_route"}"#, 13.0),
         ("wsgate_revocations", 8.0),
         ("wsgate_revocations_capacity", 9.0),
         ("wsgate_buffered_bytes", 10.0),

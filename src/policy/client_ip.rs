@@ -1,7 +1,10 @@
 //! Which address a client has when proxies stand in front.
 //!
-//! Every proxy appends the address it was reached from to `X-Forwarded-For`, so the list is true from its right end up to
-//! the first address that is no trusted proxy. What stands further left is whatever a client cared to write.
+//! Every proxy appends the address it was reached from to `X-Forwarded-For`, or to `Forwarded`, so the list is true from its
+//! right end up to the first address that is no trusted proxy. What stands further left is whatever a client cared to write.
+//! One of the two headers is read, as the operator says: a proxy that writes one passes on what a client made up in the other.
+
+mod forwarded;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,6 +12,17 @@ use ipnet::IpNet;
 
 /// How many entries are looked at; nobody runs that many proxies in a row.
 const MAX_ENTRIES: usize = 32;
+
+/// What trusted proxies say of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The client's address.
+    pub client: IpAddr,
+    /// `http` or `https`, in `Forwarded` alone: what it came to the proxy by that names the client.
+    pub proto: Option<&'static str>,
+    /// The `Host` that it asked that proxy for, likewise.
+    pub host: Option<String>,
+}
 
 /// The client's address: the peer's, unless that is a trusted proxy; then the rightmost address in the values of
 /// `X-Forwarded-For`, given in the order of the request, that is none.
@@ -20,17 +34,41 @@ pub fn client_ip<'a>(
     trusted: &[IpNet],
     forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
 ) -> IpAddr {
+    let entries = forwarded_for.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    walk(peer, trusted, entries.map(address), |entry| *entry).0
+}
+
+/// The same by the values of `Forwarded` (RFC 7239), with what stands beside the address.
+pub fn by_forwarded<'a>(
+    peer: IpAddr,
+    trusted: &[IpNet],
+    values: impl DoubleEndedIterator<Item = &'a [u8]>,
+) -> Forwarded {
+    let entries = values.rev().flat_map(forwarded::from_the_right);
+    let (client, named_by) = walk(peer, trusted, entries, |element| element.client);
+    let element = named_by.unwrap_or_default();
+    Forwarded { client, proto: element.proto, host: element.host }
+}
+
+/// From the nearest entry on: whom the last one names that a trusted proxy wrote, and that entry.
+fn walk<T>(
+    peer: IpAddr,
+    trusted: &[IpNet],
+    entries: impl Iterator<Item = T>,
+    names: impl Fn(&T) -> Option<IpAddr>,
+) -> (IpAddr, Option<T>) {
     let is_proxy = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();
-    let entries = forwarded_for.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    let mut by = None;
     for entry in entries.take(MAX_ENTRIES) {
         if !is_proxy(&client) {
             break;
         }
-        let Some(before) = address(entry) else { break };
+        let Some(before) = names(&entry) else { break };
         client = before;
+        by = Some(entry);
     }
-    client
+    (client, by)
 }
 
 /// One entry: an address, or one with a port as some balancers write it (`192.0.2.1:5678`, `[2001:db8::1]:99`).
@@ -130,5 +168,40 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[&list]), "10.1.1.1");
         assert_eq!(client("10.0.0.1", &[&b",".repeat(1 << 20)]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &[&b"1".repeat(1 << 20)]), "10.0.0.1");
+    }
+
+    fn forwarded(peer: &str, values: &[&[u8]]) -> Forwarded {
+        let trusted: Vec<IpNet> = PROXIES.iter().map(|net| net.parse().unwrap()).collect();
+        by_forwarded(peer.parse().unwrap(), &trusted, values.iter().copied())
+    }
+
+    #[test]
+    fn forwarded_is_read_from_the_right_too() {
+        let table: &[(&[&[u8]], &str)] = &[
+            (&[], "10.0.0.1"),
+            (&[b"for=198.51.100.7"], "198.51.100.7"),
+            (&[b"for=6.6.6.6, for=198.51.100.7"], "198.51.100.7"),
+            (&[b"for=6.6.6.6", b"for=198.51.100.7, for=10.1.1.1", b"for=\"[2001:db8:ffff::1]:80\""], "198.51.100.7"),
+            (&[b"for=10.3.3.3, for=10.2.2.2"], "10.3.3.3"),
+            (&[b"for=6.6.6.6, for=unknown, for=10.1.1.1"], "10.1.1.1"),
+            (&[b"for=6.6.6.6, for=_hidden"], "10.0.0.1"),
+            (&[b"for=6.6.6.6, proto=https"], "10.0.0.1"),
+            (&[b"for=6.6.6.6;for=198.51.100.7"], "10.0.0.1"),
+            (&[b"for=\", for=198.51.100.7"], "198.51.100.7"),
+        ];
+        for (values, expected) in table {
+            assert_eq!(forwarded("10.0.0.1", values).client.to_string(), *expected, "{values:?}");
+        }
+        assert_eq!(forwarded("192.0.2.1", &[b"for=198.51.100.7"]).client.to_string(), "192.0.2.1");
+        let many = b"for=10.1.1.1,".repeat(1 << 16);
+        assert_eq!(forwarded("10.0.0.1", &[&many]).client.to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_of_the_proxy_that_named_the_client() {
+        let said: &[&[u8]] = &[b"for=198.51.100.7;proto=https;host=a.example, for=10.1.1.1;proto=http;host=b.example"];
+        let all = forwarded("10.0.0.1", said);
+        assert_eq!((all.proto, all.host.as_deref()), (Some("https"), Some("a.example")));
+        assert_eq!(forwarded("192.0.2.1", said).proto, None);
     }
 }

@@ -155,6 +155,7 @@ impl Policy {
             key_sets,
             telling: Telling::default(),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            forwarded_header: config.server.forwarded_header,
             revocations: Arc::new(Revocations::new(revocation)),
             keys: named.hasher,
             admissions: AtomicU64::new(0),

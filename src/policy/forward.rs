@@ -7,10 +7,12 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::client_ip::Forwarded;
 use super::request::connection_tokens;
 use super::route::Route;
 use super::token::{strip, subprotocol};
 use super::upward::Vouched;
+use crate::config::ForwardedHeader;
 use crate::id::Id;
 
 /// Headers of one connection (RFC 9110 s7.6.1), and of a body, which a handshake has not.
@@ -34,8 +36,12 @@ pub struct Caller<'a> {
     pub id: Id,
     /// Whose socket it is.
     pub peer: IpAddr,
-    /// Whether that is a trusted proxy, whose own words about the client are kept.
+    /// Whether that is a trusted proxy, whose own words about the client are kept: those of the header that is believed.
     pub trusted: bool,
+    /// Which that is.
+    pub believed: ForwardedHeader,
+    /// What is believed.
+    pub forwarded: &'a Forwarded,
     /// Whether it came over TLS.
     pub secure: bool,
     /// Who it is, as the upstream is to see it.
@@ -107,22 +113,36 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// Where the route `captures_host`, claims were compared with the `Host`. Many proxies pass on what a client says in
 /// `X-Forwarded-Host` and `Forwarded`, so there the upstream is told of no host but that one.
 fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &Caller<'_>, captures_host: bool) {
+    let Caller { forwarded, .. } = caller;
     let peer = caller.peer.to_canonical();
-    let proto = if caller.secure { "https" } else { "http" };
-    let said = |name: &str| caller.trusted.then(|| headers.get(name).cloned()).flatten();
-    let said_all = |name: &str| {
-        let values = headers.get_all(name).iter().filter(|_| caller.trusted).filter_map(|value| value.to_str().ok());
+    let own_proto = if caller.secure { "https" } else { "http" };
+    let by_x = caller.trusted && caller.believed == ForwardedHeader::XForwardedFor;
+    let by_rfc = caller.trusted && caller.believed == ForwardedHeader::Forwarded;
+    let said = |name: &str| headers.get(name).filter(|_| by_x).cloned();
+    let said_all = |name: &str, believed: bool| {
+        let values = headers.get_all(name).iter().filter(|_| believed).filter_map(|value| value.to_str().ok());
         values.map(|value| format!("{value}, ")).collect::<String>()
     };
+    // In the header that is not believed, what a proxy wrote can't be told from what it passed on: there the two are named that
+    // are known.
+    let behind = caller.trusted && forwarded.client != peer;
     let real_ip = said("x-real-ip");
+    let proto = forwarded.proto.unwrap_or(own_proto);
     let forwarded_proto = said("x-forwarded-proto").unwrap_or(HeaderValue::from_static(proto));
-    let forwarded_host = said("x-forwarded-host").filter(|_| !captures_host).or(host.cloned());
-    let forwarded_for = format!("{}{peer}", said_all("x-forwarded-for"));
-    let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
+    let told_host = forwarded.host.as_ref().and_then(|host| HeaderValue::from_str(host).ok());
+    let forwarded_host = said("x-forwarded-host").or(told_host).filter(|_| !captures_host).or(host.cloned());
+    let forwarded_for = match () {
+        () if by_rfc && behind => format!("{}, {peer}", forwarded.client),
+        () => format!("{}{peer}", said_all("x-forwarded-for", by_x)),
+    };
     let quoted_host =
         host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    let before = if captures_host { String::new() } else { said_all("forwarded") };
-    let forwarded = format!("{before}for={node};proto={proto}{quoted_host}");
+    let before = match () {
+        () if by_rfc && captures_host => format!("for={}, ", node(forwarded.client)),
+        () if by_x && behind => format!("for={}, ", node(forwarded.client)),
+        () => said_all("forwarded", by_rfc),
+    };
+    let forwarded = format!("{before}for={};proto={own_proto}{quoted_host}", node(peer));
 
     let names: Vec<HeaderName> = headers.keys().filter(|name| is_about_client(name)).cloned().collect();
     for name in names {
@@ -138,6 +158,11 @@ fn set_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, caller: &C
     set("x-forwarded-host", forwarded_host);
     set("x-forwarded-for", HeaderValue::try_from(forwarded_for).ok());
     set("forwarded", HeaderValue::try_from(forwarded).ok());
+}
+
+/// An address as `Forwarded` writes it (RFC 7239 s6).
+fn node(ip: IpAddr) -> String {
+    if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() }
 }
 
 /// Whether a header is one of those that say who the client is, in whatever way a backend would spell it.

@@ -21,7 +21,7 @@ use super::token::Verifier;
 use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
-use crate::config::{DenyBy, Store};
+use crate::config::{DenyBy, ProxyVersion, Store};
 
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
@@ -57,6 +57,8 @@ pub struct Route {
     pub upward: Upward,
     /// The pages that may connect; without it no Origin is looked at.
     pub origins: Option<Origins>,
+    /// How the client is named at the head of the connection to the upstream, if it is.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How a refusal is told.
     pub deny: DenyBy,
     /// The rates of handshakes, in the order of the file.

@@ -68,6 +68,8 @@ mod slots;
 mod ends;
 // The way in, and TLS.
 mod listener;
+// Who comes that way, where a proxy stands in front.
+mod proxied;
 // What flows, where several gateways count it together.
 mod leases;
 // What several gateways count together.

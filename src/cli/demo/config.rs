@@ -21,7 +21,9 @@ pub(super) fn text(at: &Addresses) -> String {
 [server]
 workers = 1
 drain_timeout = "1s"
-access_log = "text"
+
+[access_log]
+format = "text"
 
 [[listen]]
 address = "{plain}"

@@ -10,6 +10,7 @@ use crate::cli::check;
 use crate::deny::Direction;
 use crate::id::Id;
 use crate::now::Now;
+use crate::policy::client_ip::Forwarded;
 use crate::policy::forward::{self, Caller};
 use crate::policy::identity::Identity;
 use crate::policy::limit::Action;
@@ -197,7 +198,15 @@ impl<'a> Course<'a> {
     fn leads(&mut self, route: &Route, ask: &Ask<'_>, request: &Request, admission: &Admission) {
         self.step("where it leads");
         // The target alone is looked at: any name would do.
-        let caller = Caller { id: Id(0), peer: ask.client, trusted: false, secure: false, vouched: &admission.vouched };
+        let caller = Caller {
+            id: Id(0),
+            peer: ask.client,
+            trusted: false,
+            believed: self.policy.forwarded_header,
+            forwarded: &Forwarded { client: ask.client, proto: None, host: None },
+            secure: false,
+            vouched: &admission.vouched,
+        };
         let path = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let (_, target) = forward::request(route, ask.headers, path, &caller);
         // A token may stand behind the `?`, where the route forwards it.

@@ -16,6 +16,7 @@ pub(in crate::cli) struct Signals {
     runtime: Runtime,
     term: Signal,
     int: Signal,
+    usr1: Signal,
     usr2: Signal,
 }
 
@@ -25,15 +26,16 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let usr1 = signal(SignalKind::user_defined1())?;
         let usr2 = signal(SignalKind::user_defined2())?;
         drop(inside);
-        Ok(Self { runtime, term, int, usr2 })
+        Ok(Self { runtime, term, int, usr1, usr2 })
     }
 
     /// Serves until the gateway is drained, by a signal or the operator, or a second signal ends it, and everything is
     /// written down.
     pub(in crate::cli) fn until_stopped(self, gateway: Gateway, upgrades: Option<&Upgrades>) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int, mut usr2 } = self;
+        let Self { runtime, mut term, mut int, mut usr1, mut usr2 } = self;
         runtime.block_on(async {
             let shared = gateway.shared();
             let mut phase = shared.phase.subscribe();
@@ -48,6 +50,10 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    _ = usr1.recv() => {
+                        gateway.reopen_log();
+                        continue;
+                    }
                     _ = usr2.recv() => {
                         match upgrades {
                             Some(upgrades) => upgrades.begin(shared),

@@ -99,6 +99,7 @@ fn one(
         require,
         upward: upward?,
         origins,
+        proxy_protocol: typed.proxy_protocol,
         deny: typed.deny,
         handshakes,
         flow,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::{Config, Route, Server, Zone};
+use crate::config::{Config, ProxyProtocol, Route, Server, Zone};
 use crate::material::Material;
 use crate::now::millis;
 use crate::policy::token::Verifier;
@@ -43,6 +43,14 @@ pub(super) fn check_server(server: &Server, found: &mut Findings) {
 pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
     if config.listen.is_empty() {
         found.wrong("listen", "there is no listener", "add [[listen]] with address = \"0.0.0.0:8443\"");
+    }
+    for (at, listen) in config.listen.iter().enumerate() {
+        if listen.proxy_protocol == ProxyProtocol::Required && config.server.trusted_proxies.is_empty() {
+            let message = "nobody may send the PROXY header, so nobody could connect";
+            let help =
+                "name the balancer in `trusted_proxies` of [server]: whoever sends the header may claim any address";
+            found.wrong(format!("listen[{at}].proxy_protocol"), message, help);
+        }
     }
     if config.route.is_empty() {
         found.wrong("route", "there is no route", "add [[route]] with path and upstream");

@@ -26,13 +26,21 @@ fn sent(lines: &str, caller: Caller<'_>, headers: &[(&str, &str)]) -> (HeaderMap
 }
 
 fn caller(peer: &str) -> Caller<'static> {
+    let peer = peer.parse().unwrap();
     Caller {
         id: Id(0xabc),
-        peer: peer.parse().unwrap(),
+        peer,
         trusted: false,
+        believed: ForwardedHeader::XForwardedFor,
+        forwarded: Box::leak(Box::new(Forwarded { client: peer, proto: None, host: None })),
         secure: true,
         vouched: Box::leak(Box::default()),
     }
+}
+
+/// The same for a trusted proxy that is believed in this header.
+fn proxy(believed: ForwardedHeader, forwarded: Forwarded) -> Caller<'static> {
+    Caller { trusted: true, believed, forwarded: Box::leak(Box::new(forwarded)), secure: false, ..caller("10.0.0.1") }
 }
 
 fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
@@ -133,6 +141,45 @@ fn where_a_host_is_captured_the_upstream_is_told_of_no_other() {
     assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7, 10.0.0.1"]);
     let (headers, _) = sent("host = \"acme.example.com\"", proxy, &said);
     assert_eq!(all(&headers, "x-forwarded-host"), ["other.example.com"]);
+}
+
+/// A proxy that writes one of the two headers passes on what a client made up in the other.
+#[test]
+fn of_the_header_that_is_not_believed_nothing_is_kept() {
+    let said = [
+        ("host", "chat.example.com"),
+        ("x-forwarded-for", "6.6.6.6, 192.0.2.7"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "www.example.com"),
+        ("x-real-ip", "192.0.2.7"),
+        ("forwarded", "for=6.6.6.6, for=\"[2001:db8::7]\";proto=https;host=www.example.com"),
+    ];
+    let by_x = Forwarded { client: "192.0.2.7".parse().unwrap(), proto: None, host: None };
+    let (headers, _) = sent("", proxy(ForwardedHeader::XForwardedFor, by_x), &said);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["6.6.6.6, 192.0.2.7, 10.0.0.1"]);
+    assert_eq!(all(&headers, "forwarded"), ["for=192.0.2.7, for=10.0.0.1;proto=http;host=\"chat.example.com\""]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["www.example.com"]);
+    assert_eq!(all(&headers, "x-real-ip"), ["192.0.2.7"]);
+
+    let by_rfc = Forwarded {
+        client: "2001:db8::7".parse().unwrap(),
+        proto: Some("https"),
+        host: Some("other.example.com".to_owned()),
+    };
+    let (headers, _) = sent("", proxy(ForwardedHeader::Forwarded, by_rfc.clone()), &said);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["2001:db8::7, 10.0.0.1"]);
+    let kept = "for=6.6.6.6, for=\"[2001:db8::7]\";proto=https;host=www.example.com";
+    let own = "for=10.0.0.1;proto=http;host=\"chat.example.com\"";
+    assert_eq!(all(&headers, "forwarded"), [format!("{kept}, {own}")]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["other.example.com"]);
+    assert!(!headers.contains_key("x-real-ip"));
+
+    let captured = "host = \"{tenant}.example.com\"";
+    let (headers, _) = sent(captured, proxy(ForwardedHeader::Forwarded, by_rfc), &said);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["chat.example.com"]);
+    assert_eq!(all(&headers, "forwarded"), [format!("for=\"[2001:db8::7]\", {own}")]);
 }
 
 #[test]

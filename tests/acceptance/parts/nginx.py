@@ -23,7 +23,7 @@ http {{
     proxy_set_header Connection upgrade;
     {zones}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port} {listen};
         server_name everyone;
         {locations}
     }}
@@ -32,12 +32,14 @@ http {{
 
 
 class Nginx(Child):
-    """`zones` are lines of its `http`, `locations` the lines of each path, which is passed to the backend."""
+    """`zones` are lines of its `http`, `locations` the lines of each path, which is passed to the
+    backend; `listen` are words behind its address."""
 
-    def __init__(self, folder, backend, zones, locations):
+    def __init__(self, folder, backend, zones, locations, listen=""):
         self.port = free_port()
         written = [f"location {path} {{ {lines} proxy_pass {backend}; }}" for path, lines in locations.items()]
         config = {"zones": "\n".join(zones), "locations": "\n".join(written), "port": self.port, "folder": folder}
+        config["listen"] = listen
         file = folder / "nginx.conf"
         file.write_text(CONFIG.format(**config))
         # Said before the file is read, so that it does not look for its log where Debian has it.

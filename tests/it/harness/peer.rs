@@ -56,6 +56,12 @@ impl Peer {
         &self.stream
     }
 
+    /// The socket, of which nothing may have been read that is not looked at yet.
+    pub fn into_stream(self) -> Stream {
+        assert_eq!(self.buffer, b"");
+        self.stream
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("to send", async {
             self.stream.write_all(bytes.as_ref()).await.unwrap();
