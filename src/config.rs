@@ -130,6 +130,14 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub drain_timeout: Duration,
+    /// How long clients are still let in while `/readyz` says already that no more shall come.
+    #[serde(with = "value::delay")]
+    #[schemars(with = "value::TimeText")]
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over (SIGUSR2), from its start until it accepts.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub upgrade_timeout: Duration,
 }
 
 impl Default for Server {
@@ -147,6 +155,8 @@ impl Default for Server {
             forwarded_header: ForwardedHeader::default(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -179,6 +189,9 @@ pub struct Listen {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
+    /// The name of a socket that a service manager opened (`FileDescriptorName=`), wherever that listens. Without one the
+    /// socket is found by its address. Where no socket was inherited at all, `address` is bound.
+    pub socket: Option<String>,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
     /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, from one of `trusted_proxies`:

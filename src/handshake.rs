@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 
 use crate::connection::Turn;
 use crate::deny::Deny;
-use crate::gateway::{Carries, Edition, Listening, Phase, Place, Worker};
+use crate::gateway::{Carries, Edition, Listening, Place, Worker};
 use crate::id::Id;
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
@@ -238,7 +238,7 @@ impl Handshake {
         let mut phase = self.worker.shared.phase.subscribe();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Ok(()),
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+            _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
         }
     }
 

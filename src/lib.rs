@@ -14,6 +14,7 @@ pub mod policy;
 
 pub mod access_log;
 pub mod books;
+pub mod handover;
 pub mod keyset;
 pub mod metrics;
 pub mod revocation_file;

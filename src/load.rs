@@ -59,6 +59,10 @@ pub struct Loaded {
     pub max_head: usize,
     /// How long a drain takes.
     pub drain_timeout: Duration,
+    /// How long clients are let in before one.
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over.
+    pub upgrade_timeout: Duration,
     /// The form of the access log, and where it goes.
     pub access_log: access_log::Settings,
     /// What is allowed, but perhaps not meant.
@@ -69,6 +73,8 @@ pub struct Loaded {
 pub struct Listen {
     /// Where.
     pub address: SocketAddr,
+    /// Instead of that, the socket of this name, where a service manager opened it.
+    pub socket: Option<String>,
     /// Present: TLS.
     pub tls: Option<Arc<ServerConfig>>,
     /// Present: clients are asked for a certificate.
@@ -161,6 +167,8 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         // At most 64 KiB: so it parsed.
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,
+        drain_delay: config.server.drain_delay,
+        upgrade_timeout: config.server.upgrade_timeout,
         access_log,
         warnings: Report::warnings(name, text, warnings),
     })
@@ -243,6 +251,7 @@ fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) 
         };
         listeners.push(Listen {
             address: listen.address,
+            socket: listen.socket.clone(),
             tls,
             verify_client: clients.as_ref().map(|clients| clients.verify),
             proxy_protocol: listen.proxy_protocol,

@@ -143,6 +143,11 @@ impl Metrics {
         self.counts.cap_warnings.up();
     }
 
+    /// Counts a new binary that did not take over.
+    pub fn upgrade_failed(&self) {
+        self.counts.upgrade_failures.up();
+    }
+
     /// Counts a change of the revocations that could not be written to their file.
     pub fn revocation_file_failed(&self) {
         self.counts.revocation_file_errors.up();

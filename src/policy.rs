@@ -34,6 +34,7 @@ pub mod revocation;
 pub mod roll;
 pub mod route;
 pub mod slots;
+pub mod spread;
 pub mod stages;
 pub mod target;
 pub mod tell;

@@ -38,6 +38,10 @@ pub struct Edition {
     pub max_lag: u64,
     /// Over how long sessions are told to go.
     pub drain_timeout: Duration,
+    /// How long clients are let in before that.
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over.
+    pub upgrade_timeout: Duration,
     /// Who may ask at the operator's listener.
     pub admin_guard: Arc<Guard>,
     /// Present: the operator's listener speaks TLS.
@@ -82,6 +86,8 @@ impl Edition {
             max_head: loaded.max_head,
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,
+            drain_delay: loaded.drain_delay,
+            upgrade_timeout: loaded.upgrade_timeout,
             admin_guard: Arc::new(Guard::new(loaded.admin_token, loaded.admin.map(|address| address.ip()))),
             admin_tls: loaded.admin_tls.map(TlsAcceptor::from),
             policy,

@@ -5,7 +5,7 @@
 //! most, once a stage, and for keys for a second.
 
 use super::{draining, slots};
-use crate::gateway::{Edition, Phase, Shared};
+use crate::gateway::{Edition, Shared};
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::policy::rates::Counted;
@@ -134,6 +134,6 @@ pub(crate) async fn has_newer_keys(shared: &Shared, edition: &Edition, denial: &
     let mut phase = shared.phase.subscribe();
     tokio::select! {
         newer = edition.keysets.newer(behind, &shared.books.clock) => Ok(newer),
-        _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+        _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
     }
 }

@@ -301,6 +301,7 @@ pub(super) struct Counts {
     pub(super) listeners: Vec<ListenerCounts>,
     pub(super) cap_warnings: Shared,
     pub(super) revocation_file_errors: Shared,
+    pub(super) upgrade_failures: Shared,
     pub(super) sources: Sources,
     pub(super) started_wall_ms: u64,
 }
@@ -321,6 +322,7 @@ impl Counts {
             listeners: listeners.iter().map(listener).collect(),
             cap_warnings: Shared::default(),
             revocation_file_errors: Shared::default(),
+            upgrade_failures: Shared::default(),
             sources,
             started_wall_ms,
         }

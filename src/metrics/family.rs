@@ -171,6 +171,8 @@ families! {
         "Revocations that there may be at once";
     REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
         "Changes of the revocations that could not be written to their file";
+    UPGRADE_FAILURES Counter "wsgate_upgrade_failures_total" []
+        "New binaries that were started by SIGUSR2 and did not take over";
     REVOCATIONS_LOADED Gauge "wsgate_revocations_loaded_timestamp_seconds" []
         "When the list was in step with Redis last, in seconds since 1970; 0 for never. With `store = \"redis\"` alone";
     REVOCATIONS_UNPUBLISHED Gauge "wsgate_revocations_unpublished" []

@@ -244,6 +244,7 @@ fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
     family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
     family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))?;
+    family(to, &family::UPGRADE_FAILURES, |out| out.counter([], counts.upgrade_failures.get()))?;
     let shared = || counts.sources.shared_revocations.iter();
     family(to, &family::REVOCATIONS_LOADED, |out| {
         shared().try_for_each(|shared| out.gauge([], shared.loaded_at() as f64 / 1e3))
