@@ -271,11 +271,25 @@ fn every_test_that_a_page_names_exists() {
 }
 
 #[test]
-fn every_metric_that_a_page_names_exists() {
+fn every_alert_has_its_row_in_the_table_of_alarms() {
+    let page = read("docs/operations.md");
+    let table = page.split("\n## Alarms\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let rules = read("docker/prometheus/wsgate.rules.yml");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 30, "{alerts:?}");
+    assert_eq!(rows, alerts);
+    // Each says where that table is.
+    assert_eq!(rules.matches("\n          runbook: docs/operations.md#alarms\n").count(), alerts.len());
+}
+
+#[test]
+fn every_metric_that_a_page_an_alert_or_the_dashboard_names_exists() {
     let table = read("docs/metrics.md");
     let table = table.split("<!-- table: end -->").next().unwrap();
     let mut looked = 0;
-    for (path, page) in pages() {
+    let shown = ["docker/prometheus/wsgate.rules.yml", "docker/grafana/dashboards/wsgate.json"];
+    for (path, page) in pages().into_iter().chain(shown.map(|path| (path.into(), read(path)))) {
         for (at, _) in page.match_indices("wsgate_") {
             let name = page[at..].split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
             let name = name.trim_end_matches("_bucket");

@@ -161,6 +161,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "not_websocket",
         "bad_handshake",
         "handshake_timeout",
+        "bad_proxy_header",
         "no_route",
         "certificate_missing",
         "total_cap",

@@ -1,51 +1,18 @@
 """A real Prometheus scrapes the gateway: its target is up, its queries find the series, and promtool has no complaint."""
 
-import json
 import pathlib
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
-from parts.child import Child, PATIENCE, free_port, wait_until
+from parts.child import PATIENCE, wait_until
 from parts.client import open_chat, refusal
 from parts.gateway import Gateway
+from parts.prometheus import PROMTOOL, Prometheus
 
-TOOLS = pathlib.Path(__file__).resolve().parents[2] / ".tools/prometheus/usr/bin"
 PAGE = "https://app.example.com"
-
-
-class Prometheus(Child):
-    """Scrapes one target each second."""
-
-    def __init__(self, folder, target):
-        config = folder / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            f"scrape_configs: [{{job_name: wsgate, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        )
-        address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{address}"
-        options = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
-        options += ["--enable-feature=exemplar-storage"]
-        super().__init__(TOOLS / "prometheus", *options, cwd=folder)
-        self.err.first(lambda line: "Server is ready to receive web requests" in line)
-
-    def get(self, path, **parameters):
-        with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression):
-        """The values of an instant query, by their labels without those that Prometheus adds."""
-        result = self.get("/api/v1/query", query=expression)["result"]
-        added = ("__name__", "instance", "job")
-        return {
-            tuple(sorted((name, value) for name, value in one["metric"].items() if name not in added)): float(one["value"][1])
-            for one in result
-        }
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +48,7 @@ def test_the_target_is_up_and_nothing_of_it_is_refused(prometheus):
 
 def test_every_series_that_the_gateway_shows_can_be_queried(prometheus, gateway):
     shown = {name for name, _ in gateway.counts()}
-    known = wait_until("a scrape", lambda: set(prometheus.get("/api/v1/label/__name__/values")) & shown)
+    known = wait_until("a scrape", lambda: prometheus.metrics() & shown)
     assert shown == known
 
 
@@ -126,7 +93,7 @@ def test_an_exemplar_leads_from_a_histogram_to_a_connections_line_in_the_log(pro
 
 def test_promtool_has_no_complaint(gateway):
     text = gateway.page("/metrics")[1]
-    ran = subprocess.run([TOOLS / "promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE)
+    ran = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE)
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
 
 

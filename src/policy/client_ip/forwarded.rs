@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 /// What one proxy says of the request that it passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element {
+pub(super) struct Element {
     /// Who it came from; none of what is no address: `unknown`, a name made up (section 6.3), or nothing.
-    pub client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
     /// `http` or `https`.
-    pub proto: Option<&'static str>,
+    pub(super) proto: Option<&'static str>,
     /// The `Host` that was asked for.
-    pub host: Option<String>,
+    pub(super) host: Option<String>,
 }
 
 /// The elements of a header's value, the last one first. One that is malformed says nothing, and ends them.
