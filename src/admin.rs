@@ -6,6 +6,7 @@
 mod answer;
 mod connections;
 mod guard;
+mod page;
 mod query;
 mod reply;
 mod revocations;
@@ -38,7 +39,10 @@ use crate::revoking::Revoking;
 use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
-pub use status::{BufferedStatus, RedisStatus, Status, WorkerStatus};
+pub use status::{
+    BufferedStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus, Status,
+    WorkerStatus,
+};
 
 /// Connections at once; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 64;

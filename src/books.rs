@@ -1,15 +1,18 @@
 //! The books of a gateway: its clock, its counters, its log, its list of live sessions. Every handshake and every session
 //! is entered here once.
 
+pub mod recent;
+
 use std::sync::Arc;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Refused};
 use crate::id::Ids;
 use crate::metrics::Metrics;
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::session::buffered::Buffered;
 use crate::session::live::Registry;
+use recent::Recent;
 
 /// One gateway's books, shared by its threads.
 pub struct Books {
@@ -25,9 +28,17 @@ pub struct Books {
     pub sessions: Registry,
     /// What their receivers did not take yet.
     pub buffered: Arc<Buffered>,
+    /// Who was refused last.
+    pub recent: Recent,
 }
 
 impl Books {
+    /// Writes down a refused handshake, for the log and for who looks at the page.
+    pub fn refused(&self, refused: &Refused<'_>) {
+        self.recent.note(refused);
+        self.log.refused(refused);
+    }
+
     /// Counts what exceeded a limit, and says of those in dry run, at most once a second each, what they would have done.
     pub fn exceeded(&self, all: &[Exceeded]) {
         for exceeded in all {

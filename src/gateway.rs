@@ -5,6 +5,7 @@
 
 mod bind;
 pub mod edition;
+mod history;
 mod house;
 pub mod lag;
 mod shared;

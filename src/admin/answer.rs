@@ -10,17 +10,19 @@ use http_body_util::Full;
 use hyper::body::Body;
 
 use super::reply::{self, TEXT, not_allowed, refuse};
-use super::{AdminState, connections, revocations};
+use super::{AdminState, connections, page, revocations};
 
 const INDEX: &str = "\
 wsgate
 
+/             this list; for a browser, the operator's page
 /metrics      what is counted, for Prometheus
 /healthz      200 while the process lives
 /readyz       200 while new sessions are taken, 503 and why while not
-/status       how the gateway is, as JSON: sessions, caps, zones
+/status       how the gateway is, as JSON: traffic, refusals, caps, zones
 
-/connections  GET: live sessions as JSON, the oldest first; ?limit=N (1000, at most 100000), ?route=NAME, ?subject=SUB
+/connections  GET: live sessions as JSON, the oldest first; ?limit=N (1000, at most 100000), ?offset=N, ?route=NAME,
+              ?subject=SUB, ?client=ADDRESS or NETWORK, ?search=TEXT, ?sort=FIELD, ?order=asc or desc
               DELETE: closes those of ?subject=SUB and ?route=NAME, or ?all=true; with ?code=N (1008), ?reason=TEXT (kicked)
 /connections/ID
               DELETE: closes this one; code and reason likewise
@@ -62,7 +64,7 @@ where
 fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) -> Response<Full<Bytes>> {
     match path {
         "/" | "/metrics" | "/healthz" | "/readyz" | "/status" if !reads => not_allowed("GET, HEAD"),
-        "/" => reply::page(StatusCode::OK, TEXT, INDEX),
+        "/" => page::index(request.headers(), INDEX),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
             let rendered = state.books.metrics.render(accept);
@@ -74,6 +76,9 @@ fn read<B>(state: &AdminState, path: &str, request: &Request<B>, reads: bool) ->
             Err(why) => reply::page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         },
         "/status" => reply::json(StatusCode::OK, &(state.status)()),
-        _ => refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"),
+        _ => {
+            let file = path.strip_prefix(page::FOLDER).filter(|_| reads).and_then(page::file);
+            file.unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"))
+        }
     }
 }

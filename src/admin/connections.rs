@@ -1,17 +1,19 @@
 //! `/connections`: who is connected, and the operator's way to end it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::reply::{self, refuse};
 use super::{AdminState, query};
 use crate::session::live::ending;
 use crate::session::live::order::Order;
+use crate::session::live::query::Sort;
 use crate::session::live::{Id, Live, Query};
 
 /// The page for those who look.
@@ -24,16 +26,43 @@ pub(super) fn list(state: &AdminState, query: &str) -> Response<Full<Bytes>> {
 }
 
 fn parse(query: &str) -> Result<Query, String> {
-    let mut parsed = Query { limit: query::DEFAULT_LIMIT, route: None, subject: None };
+    let mut parsed = Query::first(query::DEFAULT_LIMIT);
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
             "limit" => parsed.limit = query::limit(&value)?,
+            "offset" => parsed.offset = value.parse().map_err(|_| "offset is a whole number from 0".to_owned())?,
             "route" => parsed.route = Some(value.into_owned()),
             "subject" => parsed.subject = Some(value.into_owned()),
-            _ => return Err("there is no such parameter: limit, route and subject are known".to_owned()),
+            "client" => parsed.client = Some(network(&value)?),
+            "search" => parsed.search = Some(value.to_lowercase()),
+            "sort" => parsed.sort = sort(&value)?,
+            "order" => parsed.descending = descending(&value)?,
+            _ => {
+                let known = "limit, offset, route, subject, client, search, sort and order";
+                return Err(format!("there is no such parameter: {known} are known"));
+            }
         }
     }
     Ok(parsed)
+}
+
+fn network(value: &str) -> Result<IpNet, String> {
+    let address = value.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+    let network = address.or_else(|_| value.parse());
+    network.map_err(|_| "client is an address or a network, as 192.0.2.7 or 10.0.0.0/8".to_owned())
+}
+
+fn sort(value: &str) -> Result<Sort, String> {
+    let known = Sort::ALL.into_iter().find(|(name, _)| *name == value);
+    known.map(|(_, sort)| sort).ok_or_else(|| format!("sort is one of {}", Sort::ALL.map(|(name, _)| name).join(", ")))
+}
+
+fn descending(value: &str) -> Result<bool, String> {
+    match value {
+        "asc" => Ok(false),
+        "desc" => Ok(true),
+        _ => Err("order is asc or desc".to_owned()),
+    }
 }
 
 /// Which sessions to close, and with which words.

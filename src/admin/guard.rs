@@ -11,15 +11,18 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::page;
+
 /// Bytes. A shorter one could be guessed.
 const MIN_TOKEN: usize = 16;
 
 /// What a browser says of the page that makes it ask; no script can set it (Fetch Metadata, W3C).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Pages for those who watch a process and can't be given a token: they tell nothing but a word.
+/// What is answered without the token: a word for those who watch a process, and the page without anything on it, since a
+/// browser asks for that before it can be told a token.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz")
+    matches!(path, "/healthz" | "/readyz" | "/") || path.starts_with(page::FOLDER)
 }
 
 /// `[admin] token`.
@@ -78,7 +81,7 @@ impl Guard {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), (StatusCode, &'static str)> {
-        no_other_page_sent_it(peer, headers).map_err(|why| (StatusCode::FORBIDDEN, why))?;
+        no_other_page_sent_it(peer, path, headers).map_err(|why| (StatusCode::FORBIDDEN, why))?;
         match &self.token {
             _ if is_open(path) => Ok(()),
             Some(token) if !bearer(headers).is_some_and(|given| token.is(given)) => {
@@ -112,12 +115,14 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 ///
 /// That it is this listener's own page, a browser says itself: `Sec-Fetch-Site` where it sends that, which is over TLS and
 /// to this machine; else an `Origin` that is the `Host`.
-fn no_other_page_sent_it(peer: IpAddr, headers: &HeaderMap) -> Result<(), &'static str> {
+fn no_other_page_sent_it(peer: IpAddr, path: &str, headers: &HeaderMap) -> Result<(), &'static str> {
     if peer.to_canonical().is_loopback() && !headers.get_all(HOST).iter().all(names_this_machine) {
         return Err("name this listener by its address or as localhost: the Host is another name");
     }
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter().peekable();
     let is_own = match sites.peek() {
+        // A link from anywhere may lead to the page: there is nothing on it yet.
+        Some(_) if path == "/" => true,
         Some(_) => sites.all(|site| site == "same-origin" || site == "none"),
         None => headers.get_all(ORIGIN).iter().all(|origin| is_of_host(origin, headers)),
     };

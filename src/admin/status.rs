@@ -1,11 +1,16 @@
 //! `/status`: how the gateway is, in one look, as JSON. What stands in it is described in `docs/operations.md`.
 
+mod traffic;
+
 use serde::Serialize;
 
+use crate::books::recent::Refusal;
 use crate::gateway::Phase;
 use crate::metrics::{CapFill, ZoneFill};
 use crate::policy::overload::Pace;
 use crate::store::State;
+
+pub use traffic::{EndedStatus, HistoryStatus, RefusedOnRoute, RefusedStatus, RouteStatus};
 
 /// The page. To add to it: a field here, its value in `gateway/status.rs`, and its row in the docs.
 #[derive(Debug, Serialize)]
@@ -14,8 +19,16 @@ pub struct Status {
     pub version: &'static str,
     pub uptime_seconds: u64,
     pub phase: Phase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<Vec<String>>,
     pub sessions: u64,
     pub handshakes_in_flight: u64,
+    pub history: HistoryStatus,
+    pub refused: Vec<RefusedStatus>,
+    pub refusals: Vec<Refusal>,
+    pub refusals_left_out: u64,
+    pub ended: Vec<EndedStatus>,
+    pub routes: Vec<RouteStatus>,
     pub caps: Vec<CapFill>,
     pub zones: Vec<ZoneFill>,
     pub workers: Vec<WorkerStatus>,

@@ -8,6 +8,7 @@ use tokio::task::LocalSet;
 use super::answer::answer;
 use super::*;
 use crate::access_log::{AccessLog, Format};
+use crate::books::recent::Recent;
 use crate::deny::{Deny, Side};
 use crate::id::Ids;
 use crate::metrics::{Example, Metrics, Sources};
@@ -42,6 +43,7 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         ids: Ids::default(),
         sessions: Registry::new(1),
         buffered: Buffered::new(u64::MAX),
+        recent: Recent::default(),
     };
     let settings = Settings { entries: 2, ttl: 60_000, claims: vec![], issuers: vec!["main".into()] };
     let token = token.map(|token| AdminToken::new(token.into()).unwrap());
@@ -128,6 +130,37 @@ fn every_answer_forbids_caches_guesses_and_frames() {
 }
 
 #[test]
+fn a_browser_gets_the_page_and_a_shell_the_list_and_what_runs_in_the_page_is_its_own() {
+    let state = state();
+    let asked =
+        |accept: &str| read(&state, HERE, Request::get("/").header("accept", accept).body(Empty::new()).unwrap());
+    let html = asked("text/html,application/xhtml+xml,*/*;q=0.8");
+    assert_eq!(html.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(html.headers()["vary"], "Accept");
+    let policy = html.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    for part in
+        ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"]
+    {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(body(html).1.starts_with("<!doctype html>"));
+    assert!(body(asked("*/*")).1.contains("/metrics "));
+    let script = read(&state, HERE, get("/page/main.js"));
+    assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+    assert_eq!(page(&state, "/page/nothing.js").0, 404);
+    // A link from elsewhere may lead here; nothing else may be asked from there.
+    let linked = |target: &str| {
+        let request = Request::get(target).header("sec-fetch-site", "cross-site").body(Empty::new()).unwrap();
+        read(&state, HERE, request).status()
+    };
+    assert_eq!(
+        (linked("/"), linked("/page/main.js"), linked("/metrics")),
+        (StatusCode::OK, StatusCode::FORBIDDEN, StatusCode::FORBIDDEN)
+    );
+}
+
+#[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let state = state();
     let example = Example { id: state.books.ids.next(), wall: 0 };
@@ -168,15 +201,30 @@ fn connections_are_filtered_by_decoded_parameters() {
     assert_eq!(subjects("/connections?route=a%20b"), ("ann bob&c".into(), 2, false));
     assert_eq!(subjects("/connections?route=a+b&subject=bob%26c"), ("bob&c".into(), 1, false));
     assert_eq!(subjects("/connections?subject=nobody"), (String::new(), 0, false));
+    assert_eq!(subjects("/connections?search=BOB%26&client=10.0.0.0/8"), ("bob&c".into(), 1, false));
+    assert_eq!(subjects("/connections?client=::ffff:10.0.0.9&limit=1"), ("ann".into(), 3, true));
+    assert_eq!(subjects("/connections?client=10.0.0.10"), (String::new(), 0, false));
+    assert_eq!(subjects("/connections?sort=subject&order=desc&limit=1&offset=1"), ("ann".into(), 3, true));
 }
 
 #[test]
 fn a_wrong_parameter_is_said_and_not_ignored() {
     let state = state();
-    for query in ["limit=0", "limit=100001", "limit=-1", "limit=", "user=ann"] {
+    for (query, said) in [
+        ("limit=0", "limit"),
+        ("limit=100001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=", "limit"),
+        ("user=ann", "limit"),
+        ("offset=-1", "offset"),
+        ("client=192.0.2", "client"),
+        ("client=192.0.2.0/33", "client"),
+        ("sort=age", "bytes_to_client"),
+        ("order=down", "desc"),
+    ] {
         let (status, body) = page(&state, &format!("/connections?{query}"));
         assert_eq!(status, 400, "{query}");
-        assert!(body.contains("limit"), "{body}");
+        assert!(body.contains(said), "{body}");
     }
     assert_eq!(page(&state, "/connections?limit=100000").0, 200);
 }

@@ -26,7 +26,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
-        tracing::info!(%address, "admin: /metrics /healthz /readyz /status /connections /revocations");
+        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
     }
     signals.until_stopped(gateway)
 }

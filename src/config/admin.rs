@@ -15,7 +15,8 @@ pub struct Admin {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
-    /// What `Authorization: Bearer` must hold for everything but the health pages: `env:NAME` or `file:PATH`, at least 16 bytes.
+    /// What `Authorization: Bearer` must hold for everything but the health pages and the empty page: `env:NAME` or
+    /// `file:PATH`, at least 16 bytes.
     pub token: Option<Secret>,
     /// Present: TLS, with this certificate. Absent: plain.
     pub tls: Option<CertificatePair>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
+use super::history::History;
 use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState};
 use crate::drain;
@@ -29,15 +30,18 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
         if let Some(socket) = admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
+                    let history = Arc::new(History::new(&shared.books));
+                    let samples = history.clone();
                     let (looked_at, shown, guarded, certified) =
                         (shared.clone(), shared.clone(), shared.clone(), shared.clone());
                     let state = AdminState {
                         books: shared.books.clone(),
                         ready: Box::new(move || is_ready(&looked_at)),
-                        status: Box::new(move || status::of(&shown)),
+                        status: Box::new(move || status::of(&shown, &history, is_ready(&shown))),
                         guard: Box::new(move || guarded.edition().admin_guard.clone()),
                         revoking: shared.revoking.clone(),
                     };
+                    tokio::task::spawn_local(samples.keep(shared.books.clone()));
                     let tls = Rc::new(move || certified.edition().admin_tls.clone());
                     tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
                 }

@@ -13,6 +13,7 @@ use super::lag::Lag;
 use super::sources;
 use crate::access_log::AccessLog;
 use crate::books::Books;
+use crate::books::recent::Recent;
 use crate::deny::Deny;
 use crate::id::Ids;
 use crate::load::Loaded;
@@ -155,8 +156,15 @@ pub(super) fn share(
         ..sources::of(&edition, &clock)
     };
     let metrics = Metrics::new(&roll, workers, &names, clock.now(), sources);
-    let books =
-        Arc::new(Books { metrics, clock, log, ids: Ids::default(), sessions: Registry::new(workers), buffered });
+    let books = Arc::new(Books {
+        metrics,
+        clock,
+        log,
+        ids: Ids::default(),
+        sessions: Registry::new(workers),
+        buffered,
+        recent: Recent::default(),
+    });
     Shared {
         edition,
         revoking: Arc::new(Revoking::new(books.clone(), revocations, kept, shared_revocations)),

@@ -144,7 +144,7 @@ impl Attempt {
             duration_ms,
             self.example(),
         );
-        books.log.refused(&Refused {
+        books.refused(&Refused {
             time: Timestamp(books.clock.now().wall),
             connection_id: self.id,
             listener: &self.listener,

@@ -160,6 +160,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
     let unrouted = [
         "not_websocket",
         "bad_handshake",
+        "bad_proxy_header",
         "handshake_timeout",
         "bad_proxy_header",
         "no_route",

@@ -1,6 +1,9 @@
 //! The counts in a few numbers over all routes, for a person who looks instead of a scraper.
 
+use std::sync::Arc;
+
 use super::Metrics;
+use super::counts::NO_ROUTE;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 
@@ -17,6 +20,8 @@ pub struct Totals {
     pub ended: Vec<(Side, Option<Deny>, u64)>,
     /// Messages, by [`Direction::index`].
     pub messages: [u64; 2],
+    /// Bytes, likewise.
+    pub bytes: [u64; 2],
     /// Messages of clients that had to wait.
     pub delayed: u64,
     /// Messages of clients that were dropped.
@@ -41,9 +46,38 @@ impl Metrics {
             refused: Deny::ALL.iter().map(|deny| (*deny, handshakes(Some(*deny)))).filter(|(_, n)| *n > 0).collect(),
             ended: ends.map(|(side, why)| (side, why, ended(side, why))).filter(|(_, _, n)| *n > 0).collect(),
             messages: Direction::ALL.map(|direction| traffic(&|of: &Traffic| of.messages_of(direction))),
+            bytes: Direction::ALL.map(|direction| traffic(&|of: &Traffic| of.bytes_of(direction))),
             delayed: traffic(&Traffic::delayed_count),
             dropped: traffic(&Traffic::dropped_count),
         }
+    }
+}
+
+/// A count for each route, by its name.
+pub type ByRoute = Vec<(Arc<str>, u64)>;
+
+impl Metrics {
+    /// Handshakes that were refused, by reason and then by the route's name; only what happened. Before a route was found it
+    /// is `none`, as in the metrics.
+    #[must_use]
+    pub fn refused_by_route(&self) -> Vec<(Deny, ByRoute)> {
+        let named = self.counts.named.load();
+        let none = [(Arc::from(NO_ROUTE), &self.counts.unrouted)];
+        let all = named.routes.iter().map(|route| (route.name.clone(), &route.handshakes)).chain(none);
+        let all: Vec<_> = all.collect();
+        let of = |deny: Deny| {
+            let counted = all.iter().map(|(name, tally)| (name.clone(), tally.of(Some(deny)))).filter(|(_, n)| *n > 0);
+            (deny, counted.collect::<Vec<_>>())
+        };
+        Deny::ALL.iter().map(|deny| of(*deny)).filter(|(_, routes)| !routes.is_empty()).collect()
+    }
+
+    /// Sessions now, by the route's name.
+    #[must_use]
+    pub fn sessions_by_route(&self) -> ByRoute {
+        let named = self.counts.named.load();
+        let active = |index: usize| named.traffic.iter().filter_map(|of| of.get(index)).map(|of| of.active()).sum();
+        named.routes.iter().enumerate().map(|(index, route)| (route.name.clone(), active(index))).collect()
     }
 }
 
@@ -63,6 +97,7 @@ mod tests {
         let sessions = [metrics.traffic(0, 0).enter(), metrics.traffic(1, 1).enter()];
         for session in &sessions {
             session.passed(Direction::ToUpstream, 3);
+            session.carried(Direction::ToClient, 7);
             session.dropped(1);
         }
         metrics.handshake(Some(0), Ok(()), 1, example);
@@ -71,6 +106,10 @@ mod tests {
         metrics.session_ended(1, (Side::Gateway, Some(Deny::TokenExpired)), 1, [0, 0], example);
         let totals = metrics.totals();
         assert_eq!((totals.sessions, totals.admitted, totals.messages, totals.dropped), (2, 1, [6, 0], 2));
+        assert_eq!(totals.bytes, [0, 14]);
+        let of = |deny, route: &str| (deny, vec![(Arc::from(route), 1)]);
+        assert_eq!(metrics.refused_by_route(), [of(Deny::NoRoute, "none"), of(Deny::TokenMissing, "b")]);
+        assert_eq!(metrics.sessions_by_route(), [("a".into(), 1), ("b".into(), 1)]);
         assert_eq!(totals.refused, [(Deny::NoRoute, 1), (Deny::TokenMissing, 1)]);
         assert_eq!(totals.ended, [(Side::Gateway, Some(Deny::TokenExpired), 1)]);
     }

@@ -4,6 +4,7 @@
 pub mod ending;
 pub mod holder;
 pub mod order;
+pub mod query;
 pub mod registry;
 mod term;
 
@@ -23,7 +24,8 @@ use holder::{Holder, Token};
 use order::Order;
 
 pub use crate::id::Id;
-pub use registry::{Entry, Query, Registry, Snapshot};
+pub use query::Query;
+pub use registry::{Entry, Registry, Snapshot};
 
 /// What others may know of one session, and the one thing that they may tell it.
 #[derive(Debug)]

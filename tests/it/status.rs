@@ -26,7 +26,8 @@ fn fields(value: &Value, at: &str, found: &mut BTreeSet<String>) {
         Value::Array(list) => {
             assert!(!list.is_empty(), "{at} has nothing to look at");
             found.insert(at.to_owned());
-            list.iter().for_each(|inner| fields(inner, &format!("{at}[]"), found));
+            let inner = list.iter().filter(|inner| inner.is_object() || inner.is_array());
+            inner.for_each(|inner| fields(inner, &format!("{at}[]"), found));
         }
         _ => drop(found.insert(at.to_owned())),
     }
@@ -43,19 +44,38 @@ fn documented(heading: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let backend = Backend::new().await;
-    let terms =
-        "handshakes = { zone = \"all\" }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
+    let terms = "handshakes = { zone = \"all\", burst = 9, nodelay = true }\nconnections = { total = 4, per_zone = [{ zone = \"all\", max = 2 }] }";
     let setup = Setup::new().jwt("[redis]\nurl = \"unix:/nowhere/redis.sock\"\n[zone.all]\nrate = \"100r/s\"\n").route(
         "/ws",
         &backend.url(),
         terms,
     );
-    let gate = setup.start();
+    let mut gate = setup.start();
+    drop(gate.session_of(&backend, &Ask::to("/ws")).await);
+    gate.ended("client", "client_lost").await;
+    gate.seen_upward(&backend, &Ask::to("/ws")).await;
+    gate.rests().await;
     let open = gate.session_of(&backend, &Ask::to("/ws")).await;
     let page = status(&gate).await;
     let mut there = BTreeSet::new();
     fields(&page, "", &mut there);
+    // What is there of some refusals, or of a gateway that is not ready.
+    let at_times = ["not_ready", "refusals[].subject", "refusals[].origin", "refusals[].close_code"];
+    there.extend(at_times.map(str::to_owned));
     assert_eq!(there, documented("## Status"));
+    let refused = json!({ "reason": "upstream_refused", "fault": "upstream", "count": 1, "recent": 1,
+        "meaning": page["refused"][0]["meaning"], "routes": [{ "route": "ws", "count": 1 }] });
+    assert_eq!(page["refused"], json!([refused]));
+    assert_eq!(
+        (&page["refusals"][0]["reason"], &page["refusals"][0]["route"]),
+        (&json!("upstream_refused"), &json!("ws"))
+    );
+    assert_eq!(page["ended"], json!([{ "reason": "client_lost", "side": "client", "count": 1 }]));
+    assert_eq!(page["routes"], json!([{ "route": "ws", "sessions": 1 }]));
+    assert_eq!(
+        page["history"]["time_ms"].as_array().unwrap().len(),
+        page["history"]["refused"].as_array().unwrap().len()
+    );
     assert_eq!((&page["phase"], &page["sessions"]), (&json!("running"), &json!(1)), "{page}");
     let by_zone = json!({ "scope": "zone", "route": "ws", "zone": "all", "used": 1, "limit": 2, "warned": false,
         "keys": 1, "keys_near_limit": 0 });
@@ -65,7 +85,6 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     assert_eq!(page["redis"], json!({ "breaker": "open" }), "nobody is there");
     assert_eq!(page["buffered"], json!({ "bytes": 0, "limit": 64 << 20 }));
     drop(open);
-    let mut gate = gate;
     gate.ended("client", "client_lost").await;
     gate.finish().await;
 }

@@ -151,7 +151,7 @@ fn pages_that_change_something_say_which_methods_they_have() {
 }
 
 #[test]
-fn with_a_token_everything_but_the_health_pages_wants_it() {
+fn with_a_token_everything_but_the_health_pages_and_the_empty_page_wants_it() {
     for address in [HERE, ELSEWHERE] {
         let state = state_with(Some(TOKEN), address);
         let asked = |target: &str, values: &[&str]| {
@@ -159,7 +159,7 @@ fn with_a_token_everything_but_the_health_pages_wants_it() {
                 values.iter().fold(Request::get(target), |request, value| request.header("authorization", *value));
             read(&state, ELSEWHERE, request.body(Empty::new()).unwrap())
         };
-        for target in ["/", "/metrics", "/connections", "/revocations", "/nowhere"] {
+        for target in ["/metrics", "/status", "/connections", "/revocations", "/nowhere"] {
             let refused = asked(target, &[]);
             assert_eq!(refused.status(), 401, "{target}");
             assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"wsgate admin\"");
@@ -170,11 +170,18 @@ fn with_a_token_everything_but_the_health_pages_wants_it() {
             }
             let good = "Bearer 0123456789abcdef";
             assert_eq!(asked(target, &[good, good]).status(), 401);
+            if target == "/status" {
+                continue; // The gateway's own, which is not here.
+            }
             assert_ne!(asked(target, &[good]).status(), 401);
             assert_ne!(asked(target, &["bearer 0123456789abcdef"]).status(), 401);
         }
         assert_eq!(asked("/healthz", &[]).status(), 200);
         assert_eq!(asked("/readyz", &[]).status(), 200);
+        for empty in ["/", "/page/main.js", "/page/style.css"] {
+            assert_eq!(asked(empty, &[]).status(), 200, "{empty}");
+        }
+        assert_eq!(asked("/page/../metrics", &[]).status(), 404);
         let write = |token: Option<&str>| {
             let request = Request::delete("/connections?all=true");
             let request = token.into_iter().fold(request, |request, token| request.header("authorization", token));

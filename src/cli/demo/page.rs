@@ -97,7 +97,7 @@ impl Page {
 
     fn status(&self) -> Value {
         let books = &self.shared.books;
-        let live = books.sessions.snapshot(&Query { limit: SHOWN, route: None, subject: None }, books.clock.now());
+        let live = books.sessions.snapshot(&Query::first(SHOWN), books.clock.now());
         let connections = live.connections().collect::<Vec<_>>();
         status(&books.metrics.totals(), &json!(connections), self.shared.is_draining())
     }

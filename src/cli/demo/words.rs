@@ -20,7 +20,7 @@ wsgate demo: an echo server with the gateway before it, on this machine alone
   page      http://{page}/         connect, send and flood from a browser
   plain     ws://{plain}/ws
   TLS       wss://{tls}/ws
-  admin     {admin}         /metrics  /connections  /healthz  /readyz
+  admin     {admin}         the operator's page; /metrics  /connections  /healthz  /readyz
 
   /ws takes 5 messages a second and a burst of 10, then closes with 4029; /ws/delay waits, /ws/drop drops.
   /ws/told is as /ws, and tells a refusal by a Close, which a browser's script can read; the others by a status.

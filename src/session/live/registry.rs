@@ -10,20 +10,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
+use super::query::Query;
 use super::{Id, Live, LiveView};
 use crate::now::Now;
 use crate::policy::renew::Lineage;
-
-/// Which sessions to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// At most so many, the oldest first.
-    pub limit: usize,
-    /// Of this route alone.
-    pub route: Option<String>,
-    /// Of this subject alone.
-    pub subject: Option<String>,
-}
 
 /// The sessions that a [`Query`] asked for, as they were at one moment.
 #[derive(Debug)]
@@ -34,7 +24,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The sessions, the oldest first.
+    /// The sessions, in the order that was asked for.
     pub fn connections(&self) -> impl Iterator<Item = LiveView<'_>> {
         self.lives.iter().map(|live| live.view(self.now))
     }
@@ -148,14 +138,7 @@ impl Registry {
     /// Those that the query asks for.
     #[must_use]
     pub fn snapshot(&self, query: &Query, now: Now) -> Snapshot {
-        let mut lives = self.all();
-        lives.retain(|live| {
-            query.route.as_deref().is_none_or(|route| *live.route == *route)
-                && query.subject.as_deref().is_none_or(|subject| live.holder.subject.as_deref() == Some(subject))
-        });
-        let total = lives.len();
-        lives.sort_unstable_by_key(|live| live.id);
-        lives.truncate(query.limit);
+        let (lives, total) = query.choose(self.all());
         Snapshot { lives, total, now }
     }
 }

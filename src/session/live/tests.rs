@@ -17,7 +17,7 @@ fn live(route: &str, subject: Option<&str>) -> Live {
 }
 
 fn all_of(limit: usize) -> Query {
-    Query { limit, route: None, subject: None }
+    Query::first(limit)
 }
 
 #[derive(Default)]
@@ -94,6 +94,48 @@ fn a_snapshot_shows_the_oldest_and_counts_all_that_match() {
     assert_eq!(ids(&of_ann_on_b), [entries[1].id]);
     assert_eq!(registry.snapshot(&of_ann_on_b, now).total(), 2);
     assert_eq!(ids(&Query { subject: Some(String::new()), ..all_of(9) }), []);
+}
+
+#[test]
+fn a_query_chooses_by_network_and_text_sorts_by_any_column_and_cuts_out_a_page() {
+    let registry = Registry::new(2);
+    let entries: Vec<_> = [("chat", "Ann", 9), ("feed", "bob", 8), ("chat", "Joanna", 7), ("feed", "carl", 6)]
+        .into_iter()
+        .enumerate()
+        .map(|(n, (route, subject, last))| {
+            let mut live = live(route, Some(subject));
+            live.client = Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().into();
+            let entry = registry.enter(n, live);
+            entry.bytes[Direction::ToClient.index()].add([5, 700, 5, 20][n]);
+            entry
+        })
+        .collect();
+    let found = |query: Query| {
+        let snapshot = registry.snapshot(&query, Now { mono: 5_000, wall: 0 });
+        let at = |id| entries.iter().position(|entry| entry.id == id).unwrap();
+        (snapshot.connections().map(|view| at(view.id)).collect::<Vec<_>>(), snapshot.total())
+    };
+    let all = Query::first(9);
+    assert_eq!(found(Query { search: Some("ann".into()), ..all.clone() }), (vec![0, 2], 2));
+    assert_eq!(found(Query { search: Some("192.0.2.8".into()), ..all.clone() }), (vec![1], 1));
+    assert_eq!(found(Query { search: Some("feed".into()), ..all.clone() }), (vec![1, 3], 2));
+    assert_eq!(found(Query { search: Some(entries[2].id.to_string()), ..all.clone() }), (vec![2], 1));
+    assert_eq!(found(Query { client: "192.0.2.8/31".parse().ok(), ..all.clone() }), (vec![0, 1], 2));
+    for (name, up) in [
+        ("since", [0, 1, 2, 3]),
+        ("subject", [0, 2, 1, 3]),
+        ("client", [3, 2, 1, 0]),
+        ("route", [0, 2, 1, 3]),
+        ("bytes_to_client", [0, 2, 3, 1]),
+        ("messages_to_upstream", [0, 1, 2, 3]),
+    ] {
+        let (_, sort) = query::Sort::ALL.into_iter().find(|(known, _)| *known == name).unwrap();
+        assert_eq!(found(Query { sort, ..all.clone() }), (up.to_vec(), 4), "{name}");
+        let down: Vec<_> = up.into_iter().rev().collect();
+        assert_eq!(found(Query { sort, descending: true, ..all.clone() }), (down, 4), "{name}");
+    }
+    assert_eq!(found(Query { offset: 1, limit: 2, ..all.clone() }), (vec![1, 2], 4));
+    assert_eq!(found(Query { offset: 99, ..all }), (vec![], 4));
 }
 
 #[test]

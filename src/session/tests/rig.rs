@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::access_log::{AccessLog, Format};
 use crate::books::Books;
+use crate::books::recent::Recent;
 use crate::config::OnExpiry;
 use crate::id::Ids;
 use crate::load;
@@ -140,7 +141,15 @@ impl Rig {
         let (log, guard) = AccessLog::new(Format::Json, lines.clone());
         let metrics = Metrics::new(&roll, 1, &[], clock.now(), Sources::default());
         let active = metrics.traffic(0, 0).enter();
-        let books = Arc::new(Books { clock, metrics, log, ids: Ids::default(), sessions: Registry::new(1), buffered });
+        let books = Arc::new(Books {
+            clock,
+            metrics,
+            log,
+            ids: Ids::default(),
+            sessions: Registry::new(1),
+            buffered,
+            recent: Recent::default(),
+        });
         let id = books.ids.next();
         let holder = Holder::default().until(expires);
         let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());

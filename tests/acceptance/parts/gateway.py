@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
 
@@ -18,17 +19,18 @@ ENDS = ("wsgate_handshakes_total", "wsgate_sessions_ended_total")
 class Gateway(Child):
     """Started on ports that the system chooses: `address = "127.0.0.1:0"` for each listener in the config's text. It is
     waited for until it is ready, or, if it can't be as yet, until it listens. An `ADMIN_TOKEN` in `env` is what its admin
-    listener asks for."""
+    listener asks for; `admin` is its address, `admin_keys` are further keys of it, and with `ca` it speaks TLS."""
 
-    def __init__(self, folder, config, env=None, ready=True):
+    def __init__(self, folder, config, env=None, ready=True, admin="127.0.0.1:0", admin_keys="", ca=None):
         self.file = folder / "gateway.toml"
         self.bearer = (env or {}).get("ADMIN_TOKEN")
         token = 'token = "env:ADMIN_TOKEN"\n' if self.bearer else ""
-        self.file.write_text(f'{config}\n[admin]\naddress = "127.0.0.1:0"\n{token}')
+        self.file.write_text(f'{config}\n[admin]\naddress = "{admin}"\n{token}{admin_keys}')
         super().__init__(BINARY, "run", "--config", self.file, env=env)
         said = [self._said("listening", nth) for nth in range(config.count("[[listen]]"))]
         self.ports = [int(line["address"].rpartition(":")[2]) for line in said]
-        self.admin = "http://" + self._said("admin")["address"]
+        self.admin = ("https://" if ca else "http://") + self._said("admin")["address"]
+        self._tls = ssl.create_default_context(cafile=ca) if ca else None
         if ready:
             wait_until("the gateway is ready", self.is_ready)
 
@@ -52,7 +54,7 @@ class Gateway(Child):
         if self.bearer:
             request.add_header("Authorization", f"Bearer {self.bearer}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=self._tls) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
