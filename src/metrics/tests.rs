@@ -162,7 +162,6 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "bad_handshake",
         "bad_proxy_header",
         "handshake_timeout",
-        "bad_proxy_header",
         "no_route",
         "certificate_missing",
         "total_cap",

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Element {
     /// Who it came from; none of what is no address: `unknown`, a name made up (section 6.3), or nothing.
-    pub(super) client: Option<IpAddr>,
+    pub client: Option<IpAddr>,
     /// `http` or `https`.
-    pub(super) proto: Option<&'static str>,
+    pub proto: Option<&'static str>,
     /// The `Host` that was asked for.
-    pub(super) host: Option<String>,
+    pub host: Option<String>,
 }
 
 /// The elements of a header's value, the last one first. One that is malformed says nothing, and ends them.
