@@ -36,13 +36,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::books::Books;
 use crate::gateway::Phase;
+use crate::reload::Outcome;
 use crate::revoking::Revoking;
 use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
 pub use status::{
-    BufferedStatus, DrainStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus,
-    Status, WorkerStatus,
+    BufferedStatus, ConfigStatus, DrainStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus,
+    RouteStatus, Status, WorkerStatus,
 };
 
 /// Connections at once; further ones wait in the listen queue.
@@ -72,6 +73,8 @@ pub struct AdminState {
     pub drain: Box<dyn Fn(Option<Duration>) -> Option<DrainStatus> + Send + Sync>,
     /// Who may ask now.
     pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
+    /// For `/reload`.
+    pub reload: Box<dyn Fn() -> Pin<Box<dyn Future<Output = Outcome>>> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
 }

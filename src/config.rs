@@ -47,7 +47,7 @@ pub use redis::{OnError, Redis};
 pub use report::Report;
 pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
-pub use route::{DenyBy, ExpiryNotice, OnExpiry, Route};
+pub use route::{DenyBy, ExpiryNotice, OnExpiry, OnReload, Route};
 pub use schema::schema;
 use value::Size;
 pub use zone::{Store, Zone, ZoneKey};
@@ -138,6 +138,11 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub upgrade_timeout: Duration,
+    /// How often it is looked whether this file, or one that it names, has changed: then all of it is taken anew. `0` or `off`:
+    /// only when it is told to.
+    #[serde(with = "value::interval")]
+    #[schemars(with = "value::IntervalText")]
+    pub auto_reload_interval: Option<Duration>,
 }
 
 impl Default for Server {
@@ -157,6 +162,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(20),
             drain_delay: Duration::ZERO,
             upgrade_timeout: Duration::from_secs(30),
+            auto_reload_interval: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
-use crate::gateway::{Carries, Edition, Phase, Place, Worker};
+use crate::gateway::{Carries, Edition, ListenerTls, Phase, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::id::Id;
@@ -32,6 +32,7 @@ use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
 use crate::policy::proxy_protocol::Ends;
 use crate::policy::raw::{Head, bad};
+use crate::reload;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
 use crate::session::live::holder::Holder;
@@ -126,7 +127,9 @@ impl Line {
 
     /// Through TLS, if the listener speaks it.
     async fn secured(&self, tcp: TcpStream) -> Option<Stream> {
-        let Some(acceptor) = &self.edition.listeners[self.listener].tls else { return Some(Stream::Tcp(tcp)) };
+        let Some(ListenerTls { acceptor, .. }) = &self.edition.listeners[self.listener].tls else {
+            return Some(Stream::Tcp(tcp));
+        };
         let accept = async {
             let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
             // The answer to the hello is what TLS costs: a key exchange and a signature.
@@ -242,7 +245,7 @@ impl Line {
         }
         let name = self.edition.listeners[self.listener].name.clone();
         match (handshake.opened.take(), handshake.told.take()) {
-            (Some(handover), _) => begin(&self.worker, name, stream, &ahead, handover),
+            (Some(handover), _) => begin(&self.worker, &self.edition, name, stream, &ahead, handover),
             (None, Some(told)) => told::close(stream, &ahead, told).await,
             (None, None) => linger(stream).await,
         }
@@ -289,15 +292,23 @@ async fn exchange(inlet: Inlet, head: &Head, handshake: &Rc<Handshake>) -> Excha
 }
 
 /// The 101 is out: a small task of its own carries on, and this one ends.
-fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], handover: Handover) {
-    let Handover { attempt, route, admission, upstream } = handover;
+fn begin(
+    worker: &Rc<Worker>,
+    edition: &Arc<Edition>,
+    listener: Arc<str>,
+    client: Stream,
+    first: &[u8],
+    handover: Handover,
+) {
+    let Handover { attempt, route, mut admission, upstream } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
-    let holder = Holder::from(&admission);
+    let holder = Holder::from(&mut admission);
     let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
+    reload::end_if_changed(shared, edition, &entry);
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
     let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);

@@ -32,11 +32,11 @@ use crate::load::Loaded;
 use crate::now::Clock;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
-use house::keep_house;
+use house::{Desk, keep_house};
 use turns::Turns;
 
 pub use carrying::{Carries, Carrying};
-pub use edition::{Edition, Listening};
+pub use edition::{Edition, ListenerTls, Listening};
 pub use phase::Phase;
 pub use shared::{Place, Shared};
 pub use sockets::Sockets;
@@ -85,7 +85,7 @@ impl Gateway {
     /// A file that can't be written; a thread that can't be made.
     pub fn start_on(
         sockets: Sockets,
-        loaded: Loaded,
+        mut loaded: Loaded,
         clock: Clock,
         format: Format,
         log: impl Write + Send + 'static,
@@ -98,20 +98,21 @@ impl Gateway {
         let (addresses, admin_address) = (sockets.addresses()?, sockets.admin_address()?);
         let (admin, by_worker) = sockets.share_out(workers)?;
         let (access_log, guard) = AccessLog::start(&loaded.access_log, format, log)?;
+        let (source, seen) = (loaded.source.take(), loaded.seen.clone());
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         shared.listen_on(sockets.into_offers());
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
-        let started = gateway.spawn_all(by_worker, admin);
+        let started = gateway.spawn_all(by_worker, Desk { admin, source, seen });
         if started.is_err() {
             gateway.stop();
         }
         started.map(|()| gateway)
     }
 
-    fn spawn_all(&mut self, by_worker: Vec<Vec<(usize, StdListener)>>, admin: Vec<StdListener>) -> io::Result<()> {
+    fn spawn_all(&mut self, by_worker: Vec<Vec<(usize, StdListener)>>, desk: Desk) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
         let shared = self.shared.clone();
-        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, admin))?;
+        self.spawn("admin", move |runtime| keep_house(&runtime, &shared, desk))?;
         for (index, mine) in by_worker.into_iter().enumerate() {
             let shared = self.shared.clone();
             self.spawn(&format!("worker-{index}"), move |runtime| work(&runtime, shared, index, mine))?;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -38,20 +39,26 @@ pub struct Keysets {
 }
 
 impl Keysets {
-    /// Those of a policy; `tls` by the name of the `[jwt.NAME]`. `places` is the number of handshakes under way.
+    /// Those of a policy; `tls` by the name of the `[jwt.NAME]`. `places` is the number of handshakes under way. What is
+    /// published at the same place as in `previous` is the same set, with all that it counts.
     #[must_use]
-    pub fn new(published: &[Arc<Published>], tls: &BTreeMap<String, Arc<ClientConfig>>, places: usize) -> Self {
+    pub fn new(
+        published: &[Arc<Published>],
+        tls: &BTreeMap<String, Arc<ClientConfig>>,
+        places: usize,
+        previous: Option<&Self>,
+    ) -> Self {
         let share = (places / SHARE / published.len().max(1)).max(1);
         let set = |published: &Arc<Published>| {
             let tls = tls.get(&*published.jwt).cloned().map(TlsConnector::from);
-            Arc::new(Keyset::new(published.clone(), tls, share))
+            let known = previous.iter().flat_map(|previous| &previous.sets);
+            let Some(known) = { known }.find(|known| Arc::ptr_eq(&known.published, published)) else {
+                return Arc::new(Keyset::new(published.clone(), tls, share));
+            };
+            *known.tls.lock() = tls;
+            known.clone()
         };
         Self { sets: published.iter().map(set).collect() }
-    }
-
-    /// The life of each set's task, which never ends.
-    pub fn tasks(&self, clock: &Clock) -> impl Iterator<Item = impl Future<Output = ()> + 'static> {
-        self.sets.iter().map(|set| set.clone().run(clock.clone()))
     }
 
     /// What a handshake may do whose token no set that it looked at could judge: have one fetched, or wait for a fetch
@@ -110,11 +117,41 @@ impl Keysets {
     }
 }
 
+/// The tasks of the key sets that are obeyed now, each of which lives until its set is no more. Needs a local runtime.
+#[derive(Default)]
+pub struct Tasks(BTreeMap<u64, AbortHandle>);
+
+impl Tasks {
+    /// Begins those that are new, and ends those whose set is not among these.
+    pub fn tend(&mut self, keysets: &Keysets, clock: &Clock) {
+        let is_kept = |id: &u64| keysets.sets.iter().any(|set| set.published.id == *id);
+        for (_, task) in self.0.extract_if(.., |id, _| !is_kept(id)) {
+            task.abort();
+        }
+        for set in &keysets.sets {
+            let begin = || tokio::task::spawn_local(set.clone().run(clock.clone())).abort_handle();
+            self.0.entry(set.published.id).or_insert_with(begin);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// One published key set, and what its task and the handshakes have to tell each other.
 struct Keyset {
     published: Arc<Published>,
-    /// Absent where it is asked over plain HTTP alone.
-    tls: Option<TlsConnector>,
+    /// Absent where it is asked over plain HTTP alone. For the next fetch: a config that is read again may trust others.
+    tls: Mutex<Option<TlsConnector>>,
     plan: Mutex<Plan>,
     /// Rings the task: a token asks for a fetch, or the clock was moved.
     bell: Notify,
@@ -131,7 +168,7 @@ impl Keyset {
     fn new(published: Arc<Published>, tls: Option<TlsConnector>, share: usize) -> Self {
         Self {
             published,
-            tls,
+            tls: Mutex::new(tls),
             plan: Mutex::default(),
             bell: Notify::new(),
             waiting: Semaphore::new(share),
@@ -176,7 +213,8 @@ impl Keyset {
 
     /// One fetch, and what follows from it.
     async fn fetch(&self, clock: &Clock, teller: &mut Teller) {
-        let answer = fetch::set(&self.published.location, self.tls.as_ref()).await;
+        let tls = self.tls.lock().clone();
+        let answer = fetch::set(&self.published.location, tls.as_ref()).await;
         let now = clock.now();
         let taken = answer.and_then(|answer| match self.published.take(&answer.text, now) {
             Ok(taken) => Ok((taken, lifetime(&answer.headers, now.wall))),

@@ -35,4 +35,5 @@ pub mod handshake;
 pub mod listener;
 pub mod load;
 pub mod relay;
+pub mod reload;
 pub mod revoking;

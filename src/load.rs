@@ -1,5 +1,8 @@
 //! From a file to all that a gateway needs to start: everything that can fail on the way fails here, all of it at once.
 
+mod fixed;
+mod source;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,14 +15,17 @@ use crate::access_log;
 use crate::admin::AdminToken;
 use crate::config::value::KeySet;
 use crate::config::{self, Config, LogField, Problem, ProxyProtocol, Report, Store, VerifyClient};
-use crate::material::{KeyMaterial, Material};
+use crate::gateway::Edition;
+use crate::material::{KeyMaterial, Material, Seen};
 use crate::now::millis;
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
 use crate::revocation_file;
 use crate::store;
-use crate::tls;
+use crate::tls::{self, certificates};
+
+pub use source::{Attempt, Source};
 
 /// A config that was read, checked and compiled.
 pub struct Loaded {
@@ -63,10 +69,18 @@ pub struct Loaded {
     pub drain_delay: Duration,
     /// How long a new binary may take to take over.
     pub upgrade_timeout: Duration,
+    /// How often it is looked whether files have changed.
+    pub auto_reload: Option<Duration>,
     /// The form of the access log, and where it goes.
     pub access_log: access_log::Settings,
     /// What is allowed, but perhaps not meant.
     pub warnings: Report,
+    /// As it was typed.
+    pub config: Config,
+    /// Where it can be read from again; none of a text.
+    pub source: Option<Source>,
+    /// The files that were looked at.
+    pub seen: Seen,
 }
 
 /// One `[[listen]]`.
@@ -75,8 +89,10 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Instead of that, the socket of this name, where a service manager opened it.
     pub socket: Option<String>,
-    /// Present: TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// Present: TLS, and a hash of what it is made of.
+    pub tls: Option<(Arc<ServerConfig>, Box<[u8]>)>,
+    /// When each of its certificates ends, by its file, in seconds since 1970.
+    pub ends: BTreeMap<PathBuf, u64>,
     /// Present: clients are asked for a certificate.
     pub verify_client: Option<VerifyClient>,
     /// Whether a PROXY header comes first.
@@ -102,12 +118,7 @@ impl Loaded {
 /// # Errors
 /// All that is wrong with it.
 pub fn file(path: &Path) -> Result<Loaded, Report> {
-    let name = path.display().to_string();
-    let text = config::file::read_text(path).map_err(|error| {
-        Report::errors(&name, "", vec![Problem::new("", format!("the file can't be read: {error}"))])
-    })?;
-    let base = path.parent().unwrap_or(Path::new("."));
-    self::text(&text, &name, base, &|name| std::env::var(name).ok())
+    Source::file(path).load(None).result
 }
 
 /// Loads the text of a config that is called `name`; `env` is what `env:NAME` looks things up in.
@@ -115,18 +126,41 @@ pub fn file(path: &Path) -> Result<Loaded, Report> {
 /// # Errors
 /// All that is wrong with it.
 pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    compile(text, name, base, env, None, &mut Seen::default())
+}
+
+/// From the text to all that a gateway needs, to follow what is obeyed now. The files that were looked at are noted in `seen`,
+/// also if something is wrong.
+fn compile(
+    text: &str,
+    name: &str,
+    base: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    previous: Option<&Edition>,
+    seen: &mut Seen,
+) -> Result<Loaded, Report> {
     let config = config::parse(text, name)?;
     let (material, mut problems) = Material::load(&config, base, env);
-    let listen = listeners(&config, &material, &mut problems);
+    seen.extend(material.seen.clone());
+    if let Some(previous) = previous {
+        problems.extend(fixed::changed(&previous.config, &config));
+    }
+    let listen = listeners(&config, &material, previous, &mut problems);
     let upstream_tls = upstream_tls(&config, &material, &mut problems);
     let admin_token = admin_token(&material, &mut problems);
     let admin_tls = material.admin_tls.as_ref().and_then(|pair| {
         tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
     });
-    let (revocation_file, revoked) = revocations(&config, base, &mut problems);
+    // A list that is obeyed already is not read again.
+    let (revocation_file, revoked) = match previous {
+        None => revocations(&config, base, &mut problems),
+        Some(_) => (None, Vec::new()),
+    };
     let access_log = access_log(&config.access_log, base, &mut problems);
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
-    let compiled = Policy::compile(&config, &material).map_err(|more| problems.extend(more)).ok();
+    let compiled = Policy::compile(&config, &material, previous.map(|previous| &previous.policy))
+        .map_err(|more| problems.extend(more))
+        .ok();
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
@@ -140,7 +174,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         }
         None => None,
     };
-    let vain = compiled.policy.revocations.restore(revoked);
+    let vain = if revoked.is_empty() { 0 } else { compiled.policy.revocations.restore(revoked) };
     let vain = (vain > 0).then(|| {
         let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
         Problem::new("revocation.file", message).help("they end nobody's token: name it again, or lift them")
@@ -153,7 +187,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         upstream_tls,
         keyset_tls,
         redis,
-        admin: config.admin.map(|admin| admin.address),
+        admin: config.admin.as_ref().map(|admin| admin.address),
         admin_token,
         admin_tls,
         revocation_file,
@@ -170,7 +204,11 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         drain_delay: config.server.drain_delay,
         upgrade_timeout: config.server.upgrade_timeout,
         access_log,
+        auto_reload: config.server.auto_reload_interval,
         warnings: Report::warnings(name, text, warnings),
+        source: None,
+        seen: seen.clone(),
+        config,
     })
 }
 
@@ -239,20 +277,36 @@ fn missing_folder(revocation_file: &Path) -> Option<Problem> {
     Some(Problem::new("revocation.file", message).help("make it; the gateway's user writes there"))
 }
 
-fn listeners(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Listen> {
+fn listeners(
+    config: &Config,
+    material: &Material,
+    previous: Option<&Edition>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Listen> {
     let mut listeners = Vec::new();
     for ((listen, certificates), clients) in config.listen.iter().zip(&material.tls).zip(&material.clients) {
+        let print = certificates::fingerprint(certificates, clients.as_ref());
+        let known = previous.and_then(|previous| previous.listener(listen.address));
         let tls = match &listen.tls {
             // Without certificates the files are wrong already, and said to be.
-            Some(_) if !certificates.is_empty() => {
-                tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok()
-            }
-            Some(_) | None => None,
+            Some(_) if certificates.is_empty() => None,
+            Some(_) => match known.and_then(|known| known.tls.as_ref()).filter(|tls| tls.print == print) {
+                Some(known) => Some(known.acceptor.config().clone()),
+                None => tls::server_config(certificates, clients.as_ref()).map_err(|more| problems.extend(more)).ok(),
+            },
+            None => None,
         };
+        let files = listen.tls.iter().flat_map(|tls| {
+            std::iter::once(&tls.certificate).chain(tls.additional.iter().map(|pair| &pair.certificate))
+        });
+        let ends = files
+            .zip(certificates)
+            .filter_map(|(file, pair)| Some((file.clone(), certificates::not_after(&pair.chain)?)));
         listeners.push(Listen {
             address: listen.address,
             socket: listen.socket.clone(),
-            tls,
+            tls: tls.map(|config| (config, print)),
+            ends: ends.collect(),
             verify_client: clients.as_ref().map(|clients| clients.verify),
             proxy_protocol: listen.proxy_protocol,
             handshake_timeout: listen.handshake_timeout,

@@ -5,6 +5,7 @@
 //! CPU; caps last, since they are the one thing that is held.
 
 pub mod account;
+pub mod again;
 pub mod assertion;
 pub mod bucket;
 pub mod cap;
@@ -52,11 +53,12 @@ use ipnet::IpNet;
 
 use crate::config::ForwardedHeader;
 use crate::deny::Deny;
+use again::Asked;
 use cap::Cap;
 use certificate::Certificate;
 use client_ip::Forwarded;
+use compile::Carried;
 use identity::Identity;
-use key::KeyHasher;
 use lease::wishes::Wishes;
 use limit::Exceeded;
 use meter::open::Meters;
@@ -93,7 +95,7 @@ pub struct Policy {
     /// Every key set that is fetched, by the name of its `[jwt.NAME]`.
     pub key_sets: Vec<Arc<Published>>,
     /// How many refusals are told by a Close.
-    pub telling: Telling,
+    pub telling: Arc<Telling>,
     /// Proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// In which header.
@@ -102,9 +104,9 @@ pub struct Policy {
     pub revocations: Arc<Revocations>,
     /// The store that several gateways share; none where each counts for itself.
     pub remote: Option<Remote>,
-    keys: KeyHasher,
     /// How many handshakes got a place in an order so far.
-    admissions: AtomicU64,
+    admissions: Arc<AtomicU64>,
+    carried: Carried,
 }
 
 /// One handshake, as far as it is known before anything is decided. Prints nothing in which a token may stand.
@@ -168,6 +170,8 @@ pub struct Admission {
     pub lineage: Option<Lineage>,
     /// What stood where the route has `{name}`.
     pub captures: Captures,
+    /// What the session has to remember to be judged again.
+    pub asked: Option<Box<Asked>>,
 }
 
 /// The no.

@@ -249,5 +249,7 @@ async fn seat(
     shared.books.exceeded(&found.exceeded);
     slots::warn_of(shared, found);
     let id = handshake.id;
-    Ok(Events::begin(shared, handshake.worker.index, id, ask.client, route, settled?))
+    let events = Events::begin(shared, handshake.worker.index, id, ask.client, route, settled?);
+    crate::reload::end_if_changed(shared, &handshake.edition, events.live());
+    Ok(events)
 }

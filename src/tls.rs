@@ -1,5 +1,6 @@
 //! TLS on both legs. The only place that knows rustls' builders; the provider is named, never the process's default.
 
+pub mod certificates;
 pub mod clients;
 
 use std::collections::HashMap;

@@ -8,9 +8,11 @@ use http::header::ACCEPT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
+use serde_json::json;
 
 use super::reply::{self, TEXT, not_allowed, refuse};
 use super::{AdminState, connections, drain, page, revocations};
+use crate::reload::Outcome;
 
 const INDEX: &str = "\
 wsgate
@@ -20,6 +22,8 @@ wsgate
 /healthz      200 while the process lives
 /readyz       200 while new sessions are taken, 503 and why while not
 /status       how the gateway is, as JSON: traffic, refusals, caps, zones
+
+/reload       POST: reads the config again and obeys it, or says what is wrong with it
 
 /connections  GET: live sessions as JSON, the oldest first; ?limit=N (1000, at most 100000), ?offset=N, ?route=NAME,
               ?subject=SUB, ?client=ADDRESS or NETWORK, ?search=TEXT, ?sort=FIELD, ?order=asc or desc
@@ -53,6 +57,8 @@ where
         ("/connections", ..) if reads => connections::list(&state, query),
         ("/connections", ..) if method == Method::DELETE => connections::close_all(&state, peer, query),
         ("/connections", ..) => not_allowed("GET, HEAD, DELETE"),
+        ("/reload", ..) if method == Method::POST => reload(&state).await,
+        ("/reload", ..) => not_allowed("POST"),
         ("/revocations", ..) if reads => revocations::list(&state, query),
         ("/revocations", ..) if method == Method::POST => revocations::post(state, peer, request).await,
         ("/revocations", ..) => not_allowed("GET, HEAD, POST"),
@@ -62,6 +68,25 @@ where
         ("/drain", ..) if method == Method::POST => drain::post(&state, peer, query),
         ("/drain", ..) => not_allowed("POST"),
         _ => read(&state, path, &request, reads),
+    }
+}
+
+/// Has the config read again: what became of it.
+async fn reload(state: &AdminState) -> Response<Full<Bytes>> {
+    match (state.reload)().await {
+        Outcome::Taken { hash, warnings } => {
+            let mut taken = json!({ "result": "ok", "hash": hash });
+            if !warnings.is_empty() {
+                taken["warnings"] = warnings.into();
+            }
+            reply::json(StatusCode::OK, &taken)
+        }
+        Outcome::Refused(report) => {
+            reply::json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "result": "failed", "error": report }))
+        }
+        Outcome::NotNow(why) => {
+            reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "result": "not_now", "error": why }))
+        }
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Status {
     pub buffered: BufferedStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisStatus>,
+    pub config: ConfigStatus,
 }
 
 /// How far a gateway is that leaves.
@@ -53,6 +54,16 @@ pub struct DrainStatus {
 pub struct WorkerStatus {
     pub lag_ms: u64,
     pub pace: Pace,
+}
+
+/// Which config is obeyed, and how the last reload went.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the table of the docs says it")]
+pub struct ConfigStatus {
+    pub hash: String,
+    pub taken_at: f64,
+    pub last_reload_successful: bool,
+    pub error: Option<String>,
 }
 
 /// What sessions keep for receivers that are slow.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::value::{OneOrMany, Rate};
 
 /// `[access_log]`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
     /// The form of its lines.
@@ -46,7 +46,7 @@ pub enum LogFormat {
 }
 
 /// `[access_log] refusals`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Refusals {
     /// Lines of one reason, after the burst.

@@ -41,5 +41,14 @@ pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 ///
 /// Those of [`read`], and bytes that are no UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+    read(path).and_then(text)
+}
+
+/// What was read as text.
+///
+/// # Errors
+///
+/// Bytes that are no UTF-8.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
 }

@@ -50,7 +50,7 @@ impl Default for Cors {
 }
 
 /// `[server] http_connections`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConnections {
     /// Connections at once that carry ordinary requests, those that wait for the next one too.

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::value::{self, RedisUrls, Secret};
 
 /// `[redis]`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
     /// Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix:/path`. A list of several are Sentinels, and need

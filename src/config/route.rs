@@ -87,6 +87,10 @@ pub struct Route {
     /// Whether clients without an Origin, which are no browsers, may connect although there is a list.
     #[serde(default)]
     pub allow_missing_origin: bool,
+    /// What becomes of live sessions that a new config would not let in: `keep`, they go on until they end; or `enforce`, they
+    /// are closed.
+    #[serde(default)]
+    pub on_reload: OnReload,
     /// How a client is told that its handshake is refused: `http`, an HTTP status, which no browser shows to a script;
     /// or `close`, a 101 and a Close with the reason's code and label, which it does.
     #[serde(default)]
@@ -171,6 +175,17 @@ pub enum DenyBy {
     Http,
     /// With a Close behind a 101, within bounds of its own; beyond them with an HTTP status.
     Close,
+}
+
+/// What a new config does to live sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReload {
+    /// Nothing: they go on until they end.
+    #[default]
+    Keep,
+    /// Those that it would not let in end with 1008.
+    Enforce,
 }
 
 /// What the end of the token does to its session.

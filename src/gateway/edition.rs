@@ -5,6 +5,9 @@
 //! its slots) and not the edition, which is freed when the last of its handshakes is over. What has to outlive a config is not
 //! here but in [`super::Shared`], or is handed from one edition to the next by its name.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +15,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::carrying::CarryingBounds;
 use crate::admin::Guard;
-use crate::config::ProxyProtocol;
+use crate::config::{Config, ProxyProtocol};
 use crate::keyset::Keysets;
-use crate::load::Loaded;
+use crate::load::{Listen, Loaded};
 use crate::policy::Policy;
 use crate::policy::cap::keyed::{Bound, Full};
 
@@ -22,7 +25,7 @@ use crate::policy::cap::keyed::{Bound, Full};
 pub struct Edition {
     /// What decides.
     pub policy: Policy,
-    /// In the order of the file.
+    /// In the order of the file that the gateway started with, which is that of its sockets.
     pub listeners: Vec<Listening>,
     /// By route.
     pub upstream_tls: Vec<Option<TlsConnector>>,
@@ -42,14 +45,21 @@ pub struct Edition {
     pub drain_delay: Duration,
     /// How long a new binary may take to take over.
     pub upgrade_timeout: Duration,
+    /// How often it is looked whether its files have changed.
+    pub auto_reload: Option<Duration>,
     /// Who may ask at the operator's listener.
     pub admin_guard: Arc<Guard>,
     /// Present: the operator's listener speaks TLS.
     pub admin_tls: Option<TlsAcceptor>,
+    /// As it was typed.
+    pub config: Config,
 }
 
 /// One listener, as its connections need it.
+#[derive(Clone)]
 pub struct Listening {
+    /// Its address as it was typed, by which the next config finds it.
+    pub address: SocketAddr,
     /// Its address, as in logs and metrics.
     pub name: Arc<str>,
     /// For TLS and the head together.
@@ -59,28 +69,42 @@ pub struct Listening {
     /// Requests of one connection.
     pub keepalive_requests: usize,
     /// Present: it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<ListenerTls>,
+    /// When each of its certificates ends, by its file, in seconds since 1970.
+    pub ends: BTreeMap<PathBuf, u64>,
     /// Whether a PROXY header comes first.
     pub proxy_protocol: ProxyProtocol,
 }
 
+/// A listener's TLS.
+#[derive(Clone)]
+pub struct ListenerTls {
+    /// Speaks it.
+    pub acceptor: TlsAcceptor,
+    /// A hash of what it is made of, so that the next config knows whether that has changed.
+    pub print: Box<[u8]>,
+}
+
 impl Edition {
-    /// Of a config that was loaded; `names` are what its listeners are called, in their order.
+    /// Of a config that was loaded to follow `previous`, if the gateway runs. If not, `names` are what its listeners are
+    /// called, in their order. Nothing can fail here, and nothing that is in force changes but what key sets are asked with.
     #[must_use]
-    pub(super) fn new(loaded: Loaded, names: &[Arc<str>]) -> Self {
+    pub fn new(mut loaded: Loaded, previous: Option<&Self>, names: &[Arc<str>]) -> Self {
+        let listeners = match previous {
+            Some(previous) => previous.listeners.iter().map(|known| known.again(&mut loaded.listen)).collect(),
+            None => std::mem::take(&mut loaded.listen).into_iter().zip(names).map(Listening::first).collect(),
+        };
+        let known_sets = previous.map(|previous| &*previous.keysets);
         let policy = loaded.policy;
-        let listeners = loaded.listen.into_iter().zip(names).map(|(listen, name)| Listening {
-            name: name.clone(),
-            handshake_timeout: listen.handshake_timeout,
-            keepalive_timeout: listen.keepalive_timeout,
-            keepalive_requests: listen.keepalive_requests,
-            tls: listen.tls.map(TlsAcceptor::from),
-            proxy_protocol: listen.proxy_protocol,
-        });
         Self {
-            listeners: listeners.collect(),
+            listeners,
             upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
-            keysets: Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight)),
+            keysets: Arc::new(Keysets::new(
+                &policy.key_sets,
+                &loaded.keyset_tls,
+                loaded.handshakes_in_flight,
+                known_sets,
+            )),
             handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
             carrying: CarryingBounds::new(loaded.http_connections.total, loaded.http_connections.per_ip),
             max_head: loaded.max_head,
@@ -88,9 +112,42 @@ impl Edition {
             drain_timeout: loaded.drain_timeout,
             drain_delay: loaded.drain_delay,
             upgrade_timeout: loaded.upgrade_timeout,
+            auto_reload: loaded.auto_reload,
             admin_guard: Arc::new(Guard::new(loaded.admin_token, loaded.admin.map(|address| address.ip()))),
             admin_tls: loaded.admin_tls.map(TlsAcceptor::from),
+            config: loaded.config,
             policy,
+        }
+    }
+}
+
+impl Edition {
+    /// The listener of this address, as it was typed.
+    #[must_use]
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listening> {
+        self.listeners.iter().find(|listener| listener.address == address)
+    }
+}
+
+impl Listening {
+    fn first((listen, name): (Listen, &Arc<str>)) -> Self {
+        Self {
+            address: listen.address,
+            name: name.clone(),
+            handshake_timeout: listen.handshake_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            keepalive_requests: listen.keepalive_requests,
+            tls: listen.tls.map(|(config, print)| ListenerTls { acceptor: config.into(), print }),
+            ends: listen.ends,
+            proxy_protocol: listen.proxy_protocol,
+        }
+    }
+
+    /// The same listener by a new config, which has each of them: see `load::fixed`.
+    fn again(&self, listen: &mut Vec<Listen>) -> Self {
+        match listen.iter().position(|listen| listen.address == self.address) {
+            Some(at) => Self::first((listen.remove(at), &self.name)),
+            None => self.clone(),
         }
     }
 }

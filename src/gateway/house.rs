@@ -1,6 +1,7 @@
 //! The thread that carries no traffic: the admin's pages, the key sets, what other gateways say, and the drain.
 
 use std::net::TcpListener as StdListener;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,14 +13,24 @@ use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
+use crate::load::Source;
+use crate::material::Seen;
+use crate::reload::{self, Outcome, Trigger};
 use crate::store::{self, Heard};
 
+/// What that thread needs beside what all share, before there is the thread.
+pub(super) struct Desk {
+    pub(super) admin: Vec<StdListener>,
+    /// Where the config can be read from again, and what its files held.
+    pub(super) source: Option<Source>,
+    pub(super) seen: Seen,
+}
+
 /// The other thread's life: the admin's pages, on these sockets, and the key sets until the drain is over.
-pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Vec<StdListener>) {
+pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Desk) {
     runtime.block_on(async {
-        for task in shared.edition().keysets.tasks(&shared.books.clock) {
-            tokio::task::spawn_local(task);
-        }
+        let Desk { admin, source, seen } = desk;
+        tokio::task::spawn_local(reload::run(shared.clone(), source, seen));
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
@@ -31,13 +42,13 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
         if !admin.is_empty() {
             tokio::task::spawn_local(history.clone().keep(shared.books.clone()));
         }
-        let desk = Arc::new(desk(shared, history));
+        let state = Arc::new(pages(shared, history));
         for socket in admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let certified = shared.clone();
                     let tls = Rc::new(move || certified.edition().admin_tls.clone());
-                    tokio::task::spawn_local(admin::serve(socket, tls, desk.clone(), shared.phase.subscribe()));
+                    tokio::task::spawn_local(admin::serve(socket, tls, state.clone(), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
@@ -56,7 +67,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
 }
 
 /// What the operator's pages are made of.
-fn desk(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
+fn pages(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
     let of = || shared.clone();
     let (ready, shown, left, guarded) = (of(), of(), of(), of());
     AdminState {
@@ -69,6 +80,15 @@ fn desk(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
         }),
         guard: Box::new(move || guarded.edition().admin_guard.clone()),
         revoking: shared.revoking.clone(),
+        reload: Box::new(reload_by(shared.clone())),
+    }
+}
+
+/// What `POST /reload` does.
+fn reload_by(shared: Arc<Shared>) -> impl Fn() -> Pin<Box<dyn Future<Output = Outcome>>> + Send + Sync {
+    move || {
+        let shared = shared.clone();
+        Box::pin(async move { shared.reloads.answer(Trigger::Admin).await })
     }
 }
 

@@ -23,10 +23,11 @@ use crate::drain::Drain;
 use crate::handover::Offer;
 use crate::id::Ids;
 use crate::load::Loaded;
-use crate::metrics::{Metrics, Sources};
+use crate::metrics::{Metrics, ReloadCounts, Sources};
 use crate::now::Clock;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
+use crate::reload::Reloads;
 use crate::revocation_file::RevocationFile;
 use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
@@ -36,6 +37,8 @@ use crate::store::Redis;
 /// What all threads share.
 pub struct Shared {
     edition: Arc<ArcSwap<Edition>>,
+    /// Where a new config is asked for.
+    pub reloads: Reloads,
     /// Clock, counters, log, live sessions.
     pub books: Arc<Books>,
     /// Who is thrown out, and who else has to hear of it.
@@ -65,6 +68,11 @@ impl Shared {
     #[must_use]
     pub fn edition(&self) -> Arc<Edition> {
         self.edition.load_full()
+    }
+
+    /// Has another one obeyed by all who come from now on.
+    pub(crate) fn publish(&self, edition: Edition) {
+        self.edition.store(Arc::new(edition));
     }
 
     /// Whether no client is let in any more.
@@ -175,6 +183,8 @@ pub(super) fn share(
     workers: usize,
 ) -> Shared {
     let places = loaded.handshakes_in_flight;
+    let hash = if loaded.source.is_some() { loaded.seen.fingerprint() } else { String::new() };
+    let reloads = Arc::new(ReloadCounts::new(hash, clock.now()));
     let handshakes = Arc::new(Semaphore::new(places));
     let redis = loaded.redis.take().map(|settings| Redis::new(settings, clock.clone()));
     let shared_revocations = redis.clone().filter(|_| loaded.revocations_shared).map(|redis| (redis, Arc::default()));
@@ -183,7 +193,7 @@ pub(super) fn share(
     let (roll, revocations) = (loaded.policy.roll.clone(), loaded.policy.revocations.clone());
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let listeners: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
-    let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, &listeners)));
+    let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, None, &listeners)));
     let carrying: Arc<Carrying> = Arc::default();
     let counted = carrying.clone();
     let sources = Sources {
@@ -193,6 +203,7 @@ pub(super) fn share(
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         redis: redis.as_ref().map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
+        reloads: reloads.clone(),
         log_errors: Box::new(log.errors()),
         log_suppressed: Box::new(log.suppressed()),
         in_flight: sources::in_flight(&handshakes, places),
@@ -212,6 +223,7 @@ pub(super) fn share(
         edition,
         revoking: Arc::new(Revoking::new(books.clone(), revocations, kept, shared_revocations)),
         books,
+        reloads: Reloads::new(reloads),
         redis,
         handshakes,
         handshake_places: places,

@@ -1,13 +1,14 @@
 //! What the metrics ask a gateway for at each scrape: counts that something else keeps.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use super::edition::Edition;
+use super::edition::{Edition, Listening};
 use super::lag::Lag;
-use crate::metrics::{CapFill, KeysFill, Sources, ZoneFill};
+use crate::metrics::{CapFill, CertificateEnd, KeysFill, Sources, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
@@ -34,6 +35,7 @@ pub(super) fn of(edition: &Arc<ArcSwap<Edition>>, clock: &Clock) -> Sources {
         zones: ask(edition, |edition| zones_of(&edition.policy)),
         caps: ask(edition, |edition| caps_of(&edition.policy)),
         revocations: ask(edition, revocations),
+        certificates: ask(edition, certificates_of),
         ..Sources::default()
     }
 }
@@ -62,6 +64,19 @@ pub(super) fn buffered(buffered: &Arc<Buffered>) -> Box<dyn Fn() -> (u64, u64) +
 pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send + Sync> {
     let lags = lags.clone();
     Box::new(move || lags.iter().map(Lag::last_ms).collect())
+}
+
+/// When the listeners' certificates end.
+fn certificates_of(edition: &Edition) -> Vec<CertificateEnd> {
+    let of_listener = |listening: &Listening| {
+        let end = |(file, not_after): (&PathBuf, &u64)| CertificateEnd {
+            listener: listening.name.clone(),
+            certificate: file.display().to_string(),
+            not_after: *not_after,
+        };
+        listening.ends.iter().map(end).collect::<Vec<_>>()
+    };
+    edition.listeners.iter().flat_map(of_listener).collect()
 }
 
 /// How full the zones are, those of a single route too.

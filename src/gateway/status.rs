@@ -7,8 +7,8 @@ use super::history::History;
 use super::lag::Lag;
 use super::{Shared, sources};
 use crate::admin::{
-    BufferedStatus, DrainStatus, EndedStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus, Status,
-    WorkerStatus,
+    BufferedStatus, ConfigStatus, DrainStatus, EndedStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus,
+    Status, WorkerStatus,
 };
 use crate::books::Books;
 use crate::deny::Deny;
@@ -36,6 +36,12 @@ pub(super) fn of(shared: &Shared, history: &History, ready: Result<(), String>) 
         workers: shared.lags.iter().map(|lag| worker(lag, edition.max_lag)).collect(),
         buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
         redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
+        config: ConfigStatus {
+            hash: shared.reloads.counts.hash(),
+            taken_at: shared.reloads.counts.taken_at() as f64 / 1e3,
+            last_reload_successful: shared.reloads.counts.was_successful(),
+            error: shared.reloads.error(),
+        },
     }
 }
 

@@ -168,6 +168,9 @@ fn move_sessions(handshake: &Handshake, route: &Route, renewal: &Renewal) -> Res
         return Err(Denial::new(Deny::NoSession, "the sessions last longer as they are, or have begun to end"));
     }
     for live in &moved {
+        if let (Some(asked), Some(token)) = (&live.holder.asked, &renewal.token) {
+            asked.renewed(token);
+        }
         shared.end_if_revoked(live);
     }
     Ok(moved.len())

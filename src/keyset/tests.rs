@@ -17,7 +17,7 @@ fn of(config: &str) -> (Keysets, Vec<Arc<Published>>) {
     let loaded =
         load::text(config, "test.toml", std::path::Path::new("."), &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let published = loaded.policy.key_sets;
-    (Keysets::new(&published, &loaded.keyset_tls, 4), published)
+    (Keysets::new(&published, &loaded.keyset_tls, 4, None), published)
 }
 
 fn keysets() -> (Keysets, Arc<Published>) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+use super::seen::Seen;
 use crate::config::file;
 use crate::config::problem::Problem;
 use crate::config::value::{Secret, Source};
@@ -20,16 +21,17 @@ pub(super) struct Loader<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    seen: Seen,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(base: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { base, env, problems: Vec::new(), warnings: Vec::new() }
+        Self { base, env, problems: Vec::new(), warnings: Vec::new(), seen: Seen::default() }
     }
 
-    /// The problems and the warnings.
-    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
-        (self.problems, self.warnings)
+    /// The problems, the warnings, and the files that were read or should have been.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Seen) {
+        (self.problems, self.warnings, self.seen)
     }
 
     pub(super) fn problem(&mut self, problem: Problem) {
@@ -142,7 +144,9 @@ impl<'a> Loader<'a> {
     fn file(&mut self, path: &str, file: &Path) -> Option<Vec<u8>> {
         let resolved = self.resolve(file);
         let shown = resolved.display();
-        let error = match file::read(&resolved) {
+        let read = file::read(&resolved);
+        self.seen.note(&resolved, &read);
+        let error = match read {
             Ok(bytes) => return Some(bytes),
             Err(error) => error,
         };

@@ -62,7 +62,7 @@ fn read<T>(read: impl FnOnce(&mut Loader<'_>) -> Option<T>) -> Result<T, String>
     let env = |name: &str| std::env::var(name).ok();
     let mut loader = Loader::new(Path::new("/"), &env);
     let read = read(&mut loader);
-    let (problems, _) = loader.finish();
+    let (problems, ..) = loader.finish();
     read.ok_or_else(|| {
         let said = |problem: &crate::config::Problem| match &problem.help {
             Some(help) => format!("{}: {}; {help}", problem.path, problem.message),

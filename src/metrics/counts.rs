@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::example::Histogram;
 use super::redis::RedisCounts;
+use super::reloads::ReloadCounts;
 use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
@@ -186,6 +187,17 @@ impl CapFill {
     }
 }
 
+/// When a listener's certificate ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The certificate's file.
+    pub certificate: String,
+    /// Seconds since 1970.
+    pub not_after: u64,
+}
+
 /// How a published key set stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetFill {
@@ -225,6 +237,10 @@ pub struct Sources {
     pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
+    /// Every certificate of a listener.
+    pub certificates: Box<dyn Fn() -> Vec<CertificateEnd> + Send + Sync>,
+    /// What is counted of new configs.
+    pub reloads: Arc<ReloadCounts>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Lines that a place of the access log did not take, ever.
@@ -247,6 +263,8 @@ impl Default for Sources {
             worker_lags: Box::new(Vec::new),
             shared_revocations: None,
             redis: None,
+            certificates: Box::new(Vec::new),
+            reloads: Arc::default(),
             log_dropped: Box::new(|| 0),
             log_errors: Box::new(|| 0),
             log_suppressed: Box::new(Vec::new),

@@ -187,6 +187,16 @@ families! {
         "Whether Redis is asked: 0 it is (closed), 1 a probe is under way (half-open), 2 it is not (open)";
     REDIS_FALLBACKS Counter "wsgate_redis_fallbacks_total" ["on_error"]
         "Decisions that were made without Redis, by what was done instead";
+    RELOADS Counter "wsgate_config_reloads_total" ["result"]
+        "New configs while the gateway runs, by result: ok, it is obeyed, or failed, the one before is";
+    RELOAD_SUCCESSFUL Gauge "wsgate_config_last_reload_successful" []
+        "1 if the last config that was read is obeyed, 0 if it was refused";
+    RELOAD_SUCCEEDED_AT Gauge "wsgate_config_last_reload_success_timestamp_seconds" []
+        "When the config that is obeyed was taken, in seconds since 1970";
+    CONFIG Info "wsgate_config_info" ["hash"]
+        "Which config is obeyed: a hash of the file and of those that it names";
+    CERTIFICATE_ENDS Gauge "wsgate_certificate_not_after_timestamp_seconds" ["listener", "certificate"]
+        "When a listener's certificate, or one of its chain, ends, in seconds since 1970; certificate is its file";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     LOG_ERRORS Counter "wsgate_access_log_errors_total" []

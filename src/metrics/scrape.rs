@@ -12,6 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
+use super::reloads::ReloadCounts;
 use super::traffic::Traffic;
 use super::{process, requests};
 use crate::deny::{Deny, Direction, Side};
@@ -39,6 +40,11 @@ impl Collector for Scrape {
         listeners(counts, to)?;
         revocations(counts, to)?;
         redis(counts, to)?;
+        reloads(&counts.sources.reloads, to)?;
+        let ends = (counts.sources.certificates)();
+        family(to, &family::CERTIFICATE_ENDS, |out| {
+            ends.iter().try_for_each(|one| out.gauge([&one.listener, &one.certificate], one.not_after))
+        })?;
         itself(counts, to)
     }
 }
@@ -272,6 +278,16 @@ fn redis(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut all = store().flat_map(|store| store.fallbacks());
         all.try_for_each(|(to, count)| out.counter([to.label()], count))
     })
+}
+
+fn reloads(counts: &ReloadCounts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::RELOADS, |out| {
+        out.counter(["ok"], counts.ok.get())?;
+        out.counter(["failed"], counts.failed.get())
+    })?;
+    family(to, &family::RELOAD_SUCCESSFUL, |out| out.gauge([], u64::from(counts.was_successful())))?;
+    family(to, &family::RELOAD_SUCCEEDED_AT, |out| out.gauge([], counts.taken_at() as f64 / 1e3))?;
+    family(to, &family::CONFIG, |out| out.metric.encode_info(&[("hash", counts.hash())]))
 }
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

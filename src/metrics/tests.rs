@@ -50,6 +50,10 @@ fn metrics() -> Metrics {
         worker_lags: Box::new(|| vec![1, 250]),
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
+        reloads: Arc::default(),
+        certificates: Box::new(|| {
+            vec![CertificateEnd { listener: "0.0.0.0:8443".into(), certificate: "a.pem".into(), not_after: 12 }]
+        }),
         log_dropped: Box::new(|| 5),
         log_errors: Box::new(|| 12),
         log_suppressed: Box::new(|| vec![(Deny::NoRoute, 13), (Deny::Kicked, 0)]),

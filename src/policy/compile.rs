@@ -17,20 +17,17 @@ mod upward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use http::HeaderName;
 
 use super::Policy;
 use super::assertion::Assertion;
-use super::cap::Cap;
+use super::cap::{Cap, KeyedCap};
 use super::key::KeyHasher;
-use super::lease::wishes::Wishes;
 use super::limit::{LimitId, LimitInfo};
-use super::revocation::Revocations;
+use super::revocation::{Revocations, Settings};
 use super::roll::Call;
 use super::route::Route;
-use super::tell::Telling;
 use super::token::Verifier;
 use super::zone::Zone;
 use crate::config::problem::Problem;
@@ -47,8 +44,26 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
 }
 
+/// What the config that is read next finds of this one by its names.
+#[derive(Debug)]
+pub(super) struct Carried {
+    /// For the keys of zones and caps, and whatever else has to meet itself again.
+    pub(super) hasher: KeyHasher,
+    zones: BTreeMap<String, OfZone>,
+    /// With the status of a refusal.
+    verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
+    /// The counts of caps by key, each with all the bounds that are asked of it.
+    bounds: Vec<(Arc<KeyedCap>, Bounds)>,
+    revocation: Settings,
+}
+
+/// Limits, each with the share of it at which a warning is due.
+type Bounds = Box<[(usize, f64)]>;
+
 /// What routes refer to by name.
-struct Named {
+struct Named<'p> {
+    /// What is obeyed now, if the gateway runs.
+    previous: Option<&'p Policy>,
     /// With the status of a refusal.
     verifiers: BTreeMap<String, (Arc<Verifier>, u16)>,
     zones: BTreeMap<String, OfZone>,
@@ -76,12 +91,20 @@ struct Findings {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     call: Call,
+    bounds: Vec<(Arc<KeyedCap>, Bounds)>,
 }
 
 impl Findings {
     /// Gives a limit its place among all.
     fn limit(&mut self, info: LimitInfo) -> LimitId {
         self.call.limit(info)
+    }
+
+    /// The counts of a cap by key: those that there are, or new ones. They are told of their bounds when the policy is published.
+    fn counts(&mut self, known: Option<&Arc<KeyedCap>>, bounds: &[(usize, f64)]) -> Arc<KeyedCap> {
+        let counts = known.cloned().unwrap_or_else(|| KeyedCap::new(bounds));
+        self.bounds.push((counts.clone(), bounds.into()));
+        counts
     }
 
     fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>, help: &str) {
@@ -100,20 +123,24 @@ impl Findings {
 }
 
 impl Policy {
-    /// Compiles a config whose keys and secrets were read.
+    /// Compiles a config whose keys and secrets were read, to follow the one that is obeyed now, if the gateway runs: what is
+    /// counted, owed and fetched is found again by its name. Nothing of the previous one changes; see [`Policy::begin`].
     ///
     /// # Errors
     /// All that is wrong across keys, in the order of the file's sections.
-    pub fn compile(config: &Config, material: &Material) -> Result<Compiled, Vec<Problem>> {
-        let mut found = Findings::default();
+    pub fn compile(config: &Config, material: &Material, previous: Option<&Self>) -> Result<Compiled, Vec<Problem>> {
+        let call = Call::after(previous.map(|previous| &*previous.roll));
+        let mut found = Findings { call, ..Findings::default() };
         sections::check_server(&config.server, &mut found);
         sections::check_addresses(config, &mut found);
         config.admin.iter().for_each(|typed| admin::check(typed, &mut found));
-        let hasher = KeyHasher::default();
-        let wishes = Arc::new(Wishes::default());
+        // The same keys: or nobody would be found again.
+        let hasher = previous.map_or_else(KeyHasher::default, |previous| previous.carried.hasher.clone());
+        let wishes = previous.map_or_else(Arc::default, |previous| previous.wishes.clone());
         let named = Named {
-            verifiers: sections::verifiers(config, material, &mut found),
-            zones: limits::zones(config, &hasher, &wishes, &mut found),
+            previous,
+            verifiers: sections::verifiers(config, material, previous, &mut found),
+            zones: limits::zones(config, &hasher, &wishes, previous, &mut found),
             hasher,
             assertions: upward::assertions(config, material, &mut found),
             connection_id: upward::connection_id(config, &mut found),
@@ -142,7 +169,7 @@ impl Policy {
             route.handshakes.iter().chain(requests).map(|limit| limit.zone.clone()).collect::<Vec<_>>()
         };
         let own_zones = routes.iter().flat_map(limits);
-        let mut zones: Vec<Arc<Zone>> = named.zones.into_values().filter_map(|named| named.zone).collect();
+        let mut zones: Vec<Arc<Zone>> = named.zones.values().filter_map(|named| named.zone.clone()).collect();
         for zone in own_zones {
             if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {
                 zones.push(zone);
@@ -154,20 +181,42 @@ impl Policy {
             routes,
             ranked,
             renewals,
-            total: Cap::new(total.total, total.warn_at),
+            total: Cap::new(total.total, total.warn_at).following(previous.map(|previous| &*previous.total)),
             zones,
             wishes,
             roll,
             key_sets,
-            telling: Telling::default(),
+            telling: previous.map_or_else(Arc::default, |previous| previous.telling.clone()),
             trusted_proxies: config.server.trusted_proxies.clone(),
             forwarded_header: config.server.forwarded_header,
-            revocations: Arc::new(Revocations::new(revocation)),
-            keys: named.hasher,
-            admissions: AtomicU64::new(0),
+            revocations: match previous {
+                Some(previous) => previous.revocations.clone(),
+                None => Arc::new(Revocations::new(revocation.clone())),
+            },
+            admissions: previous.map_or_else(Arc::default, |previous| previous.admissions.clone()),
             remote,
+            carried: Carried {
+                hasher: named.hasher,
+                zones: named.zones,
+                verifiers: named.verifiers,
+                bounds: found.bounds,
+                revocation,
+            },
         };
         Ok(Compiled { policy, warnings: found.warnings })
+    }
+
+    /// Changes what it shares with the one before: bounds of caps and of the revocations. To be called when it is published.
+    pub fn begin(&self) {
+        for (counts, bounds) in &self.carried.bounds {
+            counts.rebound(bounds);
+        }
+        self.revocations.change(self.carried.revocation.clone());
+    }
+
+    /// The route of this name.
+    fn of_name(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| *route.name == *name)
     }
 }
 

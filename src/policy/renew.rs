@@ -13,6 +13,7 @@ use super::request::Opening;
 use super::route::{Captures, Route};
 use super::stages::check_origin;
 use super::{Ask, Denial, Policy, token};
+use crate::config::OnReload;
 use crate::config::value::TokenFrom;
 use crate::deny::Deny;
 use crate::now::Now;
@@ -39,6 +40,8 @@ pub struct Renewal {
     pub lineage: Lineage,
     /// Until when, in [`Now::mono`].
     pub expires: Option<u64>,
+    /// The token itself, for sessions that have to remember theirs; none where none has.
+    pub token: Option<Box<str>>,
 }
 
 impl Renew {
@@ -108,7 +111,8 @@ impl Policy {
         // A token that is bound to a certificate is good for no longer than that.
         let ends = [identity.expires, identity.certificate_ends].into_iter().flatten().min();
         let expires = ends.map(|wall| now.mono.saturating_add(wall.saturating_sub(now.wall)));
-        Ok(Renewal { identity, lineage, expires })
+        let token = (route.on_reload == OnReload::Enforce).then(|| (*token).into());
+        Ok(Renewal { identity, lineage, expires, token })
     }
 
     /// Whose a token is; nobody's without a `sub`.
@@ -117,7 +121,7 @@ impl Policy {
         let claim = |name| identity.claims.get(name).map(ToString::to_string);
         // As JSON: no two lists of four look alike.
         let text = serde_json::json!([jwt, subject, claim("iss"), claim("sid")]).to_string();
-        Some(Lineage(self.keys.key(text.as_bytes())))
+        Some(Lineage(self.carried.hasher.key(text.as_bytes())))
     }
 }
 

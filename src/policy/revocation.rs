@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
 use super::claims::Claims;
@@ -41,8 +42,8 @@ pub struct Settings {
 /// The list.
 #[derive(Debug)]
 pub struct Revocations {
-    capacity: usize,
-    terms: Terms,
+    capacity: AtomicUsize,
+    terms: ArcSwap<Terms>,
     marker: Marker,
     /// How many are in the list: while it is empty, which it mostly is, a handshake takes no lock.
     count: AtomicUsize,
@@ -113,7 +114,15 @@ impl Revocations {
         let marker = Marker::new(claims);
         let terms = Terms { ttl, claims: marker.claims().to_vec(), issuers };
         let list = List { soonest: u64::MAX, ..List::default() };
-        Self { capacity: entries, terms, marker, count: AtomicUsize::new(0), list: RwLock::new(list) }
+        let (capacity, terms) = (AtomicUsize::new(entries), ArcSwap::from_pointee(terms));
+        Self { capacity, terms, marker, count: AtomicUsize::new(0), list: RwLock::new(list) }
+    }
+
+    /// Other settings for the same list, for a reload. The claims stay as they were: live sessions have marks of no others.
+    pub fn change(&self, settings: Settings) {
+        let Settings { entries, ttl, issuers, .. } = settings;
+        self.capacity.store(entries, Ordering::Relaxed);
+        self.terms.store(Arc::new(Terms { ttl, claims: self.marker.claims().to_vec(), issuers }));
     }
 
     /// What of a token can be revoked.
@@ -147,7 +156,7 @@ impl Revocations {
     /// # Errors
     /// What is wrong with it and what is allowed, as one line. Repeats no value of it.
     pub fn read(&self, body: &[u8], wall: u64) -> Result<Wanted, String> {
-        Wanted::parse(body, &self.terms, wall)
+        Wanted::parse(body, &self.terms.load(), wall)
     }
 
     /// Takes a revocation in. What was revoked in the same words before stays one entry, with the later dates of both.
@@ -164,7 +173,7 @@ impl Revocations {
         let is_new = known.is_none();
         let (sequence, entry) = match known {
             Some((sequence, entry)) => (sequence, entry.widened(wanted)),
-            None if list.entries.len() >= self.capacity => {
+            None if list.entries.len() >= self.capacity() => {
                 self.counted(&list);
                 return Err(Full);
             }
@@ -181,9 +190,10 @@ impl Revocations {
     ///
     /// How many of them end no token any more: the config does not name their claim, or their `[jwt.NAME]`.
     pub fn restore(&self, entries: Vec<Entry>) -> usize {
+        let terms = self.terms.load();
         let is_vain = |entry: &&Entry| {
-            let unnamed = matches!(&entry.what, What::Claim(name, _) if !self.terms.claims.contains(name));
-            unnamed || entry.jwt.as_ref().is_some_and(|jwt| !self.terms.issuers.iter().any(|name| **name == **jwt))
+            let unnamed = matches!(&entry.what, What::Claim(name, _) if !terms.claims.contains(name));
+            unnamed || entry.jwt.as_ref().is_some_and(|jwt| !terms.issuers.iter().any(|name| **name == **jwt))
         };
         let vain = entries.iter().filter(is_vain).count();
         let mut list = self.list.write();
@@ -284,7 +294,7 @@ impl Revocations {
     /// How many there may be.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity.load(Ordering::Relaxed)
     }
 
     /// To be called before the lock is given back.

@@ -22,7 +22,7 @@ use super::token::Verifier;
 use super::upward::Upward;
 use super::zone::Zone;
 use crate::config::value::TokenFrom;
-use crate::config::{DenyBy, ProxyVersion, Store};
+use crate::config::{DenyBy, OnReload, ProxyVersion, Store};
 
 pub use captures::Captures;
 pub use matcher::{Host, Matcher};
@@ -62,6 +62,8 @@ pub struct Route {
     pub proxy_protocol: Option<ProxyVersion>,
     /// How a refusal is told.
     pub deny: DenyBy,
+    /// What a new config does to its sessions.
+    pub on_reload: OnReload,
     /// The rates of handshakes, in the order of the file.
     pub handshakes: Vec<HandshakeLimit>,
     /// Present: it passes on ordinary requests, on these terms.

@@ -108,7 +108,7 @@ pub struct KeyedLimit {
     pub dry_run: bool,
     /// Whether those who are counted stand in order, since some cap of these counts closes the oldest.
     pub ordered: bool,
-    /// Whose keys are near their bound, see [`KeyedCap::mark`].
+    /// Whose keys are near their bound, see [`super::cap::keyed::mark()`].
     pub mark: Option<usize>,
     /// How often a warning may be said.
     pub pace: Pace,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
+use super::again::Asked;
 use super::identity::{self, Identity};
 use super::key::rule::Facts;
 use super::meter::open::meters;
@@ -112,7 +113,19 @@ impl Policy {
         let lineage = route.renew.as_ref().and_then(|_| self.lineage(&identity));
         let wait_ms = found.turn.saturating_sub(now.mono);
         let captures = found.captures.clone();
-        Ok(Admission { permits, meters, wait_ms, expires, certificate_ends, identity, vouched, lineage, captures })
+        let asked = Asked::of(route, ask);
+        Ok(Admission {
+            permits,
+            meters,
+            wait_ms,
+            expires,
+            certificate_ends,
+            identity,
+            vouched,
+            lineage,
+            captures,
+            asked,
+        })
     }
 }
 

@@ -125,6 +125,15 @@ impl Verifier {
         })
     }
 
+    /// With the keys that were fetched for the one before of the same name, for a reload.
+    #[must_use]
+    pub fn following(mut self, previous: Option<&Self>) -> Self {
+        if let (Held::Published(new), Some(known)) = (&self.keys, previous.and_then(Self::published)) {
+            self.keys = Held::Published(new.following(known));
+        }
+        self
+    }
+
     /// Whether this issuer's tokens are the ones it checks. Without a configured `issuer` they are nobody's.
     #[must_use]
     pub fn is_of(&self, issuer: &str) -> bool {

@@ -29,14 +29,19 @@ impl Events {
         id: Id,
         client: IpAddr,
         route: &Route,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Self {
-        let holder = Holder::from(&admission);
+        let holder = Holder::from(&mut admission);
         let live = Live::new(id, route.name.clone(), holder, client, shared.books.clock.now());
         let entry = shared.books.sessions.enter(worker, live);
         shared.end_if_revoked(&entry);
         admission.permits.begun(&entry);
         Self { entry, _permits: admission.permits, expiry: route.terms.expiry.clone(), told: Told::NOTHING }
+    }
+
+    /// As it is listed.
+    pub(super) fn live(&self) -> &Live {
+        &self.entry
     }
 
     fn ends(&self) -> Ends {

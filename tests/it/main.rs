@@ -66,6 +66,8 @@ mod slow;
 mod overload;
 // What a live socket holds.
 mod slots;
+// Another config, while it runs.
+mod reload;
 // The gateway's own end, and what is said of every other.
 mod ends;
 // The way in, and TLS.

@@ -10,12 +10,14 @@ use super::service::Service;
 use super::upgrade::Upgrades;
 use crate::cli::Failure;
 use crate::gateway::{Gateway, Phase};
+use crate::reload::Trigger;
 
 /// Made before the gateway starts: what this takes, clients may have used up later.
 pub(in crate::cli) struct Signals {
     runtime: Runtime,
     term: Signal,
     int: Signal,
+    hangup: Signal,
     usr1: Signal,
     usr2: Signal,
 }
@@ -26,16 +28,16 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let usr1 = signal(SignalKind::user_defined1())?;
+        let (hangup, usr1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         let usr2 = signal(SignalKind::user_defined2())?;
         drop(inside);
-        Ok(Self { runtime, term, int, usr1, usr2 })
+        Ok(Self { runtime, term, int, hangup, usr1, usr2 })
     }
 
     /// Serves until the gateway is drained, by a signal or the operator, or a second signal ends it, and everything is
     /// written down.
     pub(in crate::cli) fn until_stopped(self, gateway: Gateway, upgrades: Option<&Upgrades>) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int, mut usr1, mut usr2 } = self;
+        let Self { runtime, mut term, mut int, mut hangup, mut usr1, mut usr2 } = self;
         runtime.block_on(async {
             let shared = gateway.shared();
             let mut phase = shared.phase.subscribe();
@@ -50,6 +52,10 @@ impl Signals {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    _ = hangup.recv() => {
+                        shared.reloads.ask(Trigger::Signal);
+                        continue;
+                    }
                     _ = usr1.recv() => {
                         gateway.reopen_log();
                         continue;

@@ -121,6 +121,53 @@ pub mod delay {
     }
 }
 
+/// How often something is done: a time, or `off`, which a time of zero is too.
+pub struct IntervalText(Option<Duration>);
+
+impl FromStr for IntervalText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let TimeText(time) = text.parse()?;
+        Ok(Self((!time.is_zero()).then_some(time)))
+    }
+}
+
+impl Typed for IntervalText {
+    const EXPECTED: &'static str = "a time as \"5s\" or \"1m\", or \"off\"";
+
+    fn from_integer(number: u64) -> Option<Result<Self, String>> {
+        Some(format!("{number}s").parse())
+    }
+}
+
+typed_value!(IntervalText, types: ["string", "integer"],
+    pattern: "^(off|(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$",
+    description: "A time: \"5s\", \"1m\", or a whole number of seconds; \"off\" or 0 for never");
+
+/// `#[serde(with)]` for how often something is done, if it is.
+pub mod interval {
+    use super::{Duration, IntervalText, serialize_time};
+    use serde::{Deserializer, Serializer};
+
+    /// Reads a time, or `off`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let IntervalText(time) = super::super::typed(deserializer)?;
+        Ok(time)
+    }
+
+    /// Writes it as it is typed.
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serialize_time(*time, serializer),
+            None => serializer.serialize_str("off"),
+        }
+    }
+}
+
 /// `#[serde(with)]` for the leeway between two clocks: zero is allowed, more than an hour is no leeway but a mistake.
 pub mod leeway {
     use super::{Duration, TimeText, serialize_time};

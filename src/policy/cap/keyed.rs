@@ -28,13 +28,14 @@ pub const MAX_MARKS: usize = 32;
 pub struct KeyedCap {
     used: AtomicUsize,
     hasher: RandomState,
-    marks: Box<[Mark]>,
     shards: [Mutex<Shard>; SHARDS],
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
     held: HashMap<Key, Held>,
+    /// The same for all shards, but for a moment in which the bounds are changed.
+    marks: Arc<[Mark]>,
     /// Who holds them, where that matters.
     seats: BTreeMap<(Key, u64), Arc<Seat>>,
 }
@@ -63,7 +64,7 @@ pub struct Bound {
     pub max: usize,
     /// What happens to one more.
     pub full: Full,
-    /// Whose warning it may be: see [`KeyedCap::mark`].
+    /// Whose warning it may be: see [`mark()`].
     pub mark: Option<usize>,
 }
 
@@ -99,23 +100,33 @@ impl KeyedCap {
     /// No slots taken. Each bound that will be asked of it is a limit with the share of it at which a warning is due.
     #[must_use]
     pub fn new(bounds: &[(usize, f64)]) -> Arc<Self> {
-        let marks = bounds.iter().take(MAX_MARKS).map(|&(limit, warn_at)| {
-            let (warn, rearm) = marks(limit, warn_at);
-            Mark { warn, rearm, near: AtomicUsize::new(0) }
-        });
+        let marks = Mark::all(bounds);
+        let shard = || Shard { held: HashMap::new(), marks: marks.clone(), seats: BTreeMap::new() };
         Arc::new(Self {
             used: AtomicUsize::new(0),
             hasher: RandomState::new(),
-            marks: marks.collect(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::new(shard())),
         })
     }
 
-    /// The mark of a bound that [`KeyedCap::new`] was told of.
-    #[must_use]
-    pub fn mark(&self, limit: usize, warn_at: f64) -> Option<usize> {
-        let sought = marks(limit, warn_at);
-        self.marks.iter().position(|mark| (mark.warn, mark.rearm) == sought)
+    /// Other bounds will be asked of it from now on, after a reload. Slots stay taken; by a bound that is new, a key that is
+    /// near it is warned of once more.
+    pub fn rebound(&self, bounds: &[(usize, f64)]) {
+        let marks = Mark::all(bounds);
+        let known = self.shards[0].lock().marks.clone();
+        if known.iter().map(Mark::at).eq(marks.iter().map(Mark::at)) {
+            return;
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            for held in shard.held.values_mut() {
+                held.warned = 0;
+                for mark in marks.iter().filter(|mark| u64::from(held.count) >= mark.warn) {
+                    mark.near.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            shard.marks = marks.clone();
+        }
     }
 
     /// A slot of this key, if there is one by this bound. `seat` is its holder's, where others may take its place; either
@@ -133,11 +144,11 @@ impl KeyedCap {
         if instead_of.is_none() {
             held.count += 1;
             self.used.fetch_add(1, Ordering::Relaxed);
-            for mark in self.passing(held.count) {
+            for mark in shard.passing(held.count) {
                 mark.near.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let near = bound.mark.is_some_and(|mark| self.warns(mark, &mut held));
+        let near = bound.mark.is_some_and(|mark| shard.warns(mark, &mut held));
         shard.held.insert(key, held);
         let sitting = seat.map(|seat| {
             shard.seats.insert((key, seat.number()), seat.clone());
@@ -161,7 +172,7 @@ impl KeyedCap {
     /// Keys that hold so many slots that a warning is due by this mark, or more.
     #[must_use]
     pub fn keys_near(&self, mark: usize) -> usize {
-        self.marks.get(mark).map_or(0, |mark| mark.near.load(Ordering::Relaxed))
+        self.shards[0].lock().marks.get(mark).map_or(0, |mark| mark.near.load(Ordering::Relaxed))
     }
 
     /// Slots that this key holds.
@@ -187,29 +198,19 @@ impl KeyedCap {
         true
     }
 
-    /// The marks that a count crosses between this number and one less.
-    fn passing(&self, count: u32) -> impl Iterator<Item = &Mark> {
-        self.marks.iter().filter(move |mark| mark.warn == u64::from(count))
-    }
-
-    fn warns(&self, mark: usize, held: &mut Held) -> bool {
-        let due = held.warned & 1 << mark == 0 && u64::from(held.count) >= self.marks[mark].warn;
-        held.warned |= u32::from(due) << mark;
-        due
-    }
-
     fn shard(&self, key: Key) -> &Mutex<Shard> {
         &self.shards[(self.hasher.hash_one(key) % SHARDS as u64) as usize]
     }
 
     /// One slot less.
     fn lower(&self, shard: &mut Shard, key: Key) {
-        let Some(held) = shard.held.get_mut(&key) else { return };
-        for mark in self.passing(held.count) {
+        let Shard { held, marks, .. } = shard;
+        let Some(held) = held.get_mut(&key) else { return };
+        for mark in passing(marks, held.count) {
             mark.near.fetch_sub(1, Ordering::Relaxed);
         }
         held.count -= 1;
-        for (bit, mark) in self.marks.iter().enumerate() {
+        for (bit, mark) in marks.iter().enumerate() {
             if u64::from(held.count) < mark.rearm {
                 held.warned &= !(1 << bit);
             }
@@ -221,7 +222,45 @@ impl KeyedCap {
     }
 }
 
+/// The mark of one of the bounds that [`KeyedCap::new`] or [`KeyedCap::rebound`] was told of.
+#[must_use]
+pub fn mark(bounds: &[(usize, f64)], limit: usize, warn_at: f64) -> Option<usize> {
+    let sought = marks(limit, warn_at);
+    bounds.iter().take(MAX_MARKS).position(|&(limit, warn_at)| marks(limit, warn_at) == sought)
+}
+
+/// The marks that a count crosses between this number and one less.
+fn passing(marks: &[Mark], count: u32) -> impl Iterator<Item = &Mark> {
+    marks.iter().filter(move |mark| mark.warn == u64::from(count))
+}
+
+impl Mark {
+    fn all(bounds: &[(usize, f64)]) -> Arc<[Self]> {
+        let mark = |&(limit, warn_at): &(usize, f64)| {
+            let (warn, rearm) = marks(limit, warn_at);
+            Self { warn, rearm, near: AtomicUsize::new(0) }
+        };
+        bounds.iter().take(MAX_MARKS).map(mark).collect()
+    }
+
+    fn at(&self) -> (u64, u64) {
+        (self.warn, self.rearm)
+    }
+}
+
 impl Shard {
+    fn passing(&self, count: u32) -> impl Iterator<Item = &Mark> {
+        passing(&self.marks, count)
+    }
+
+    /// A handshake of an older edition may name a mark that is no more.
+    fn warns(&self, mark: usize, held: &mut Held) -> bool {
+        let reached = self.marks.get(mark).is_some_and(|mark| u64::from(held.count) >= mark.warn);
+        let due = reached && held.warned & 1 << mark == 0;
+        held.warned |= u32::from(due) << mark;
+        due
+    }
+
     fn pop_oldest(&mut self, key: Key) -> Option<Arc<Seat>> {
         let (&place, _) = self.seats.range((key, 0)..=(key, u64::MAX)).next()?;
         self.seats.remove(&place)

@@ -7,7 +7,7 @@ use super::{Findings, Named, certificates};
 use crate::config::limits::{Connections, PerZone};
 use crate::config::value::KeyPart;
 use crate::config::{self, Config, OnError, OnFull, Store};
-use crate::policy::cap::keyed::{Full, MAX_MARKS};
+use crate::policy::cap::keyed::{self, Full, MAX_MARKS};
 use crate::policy::cap::{Cap, KeyedCap};
 use crate::policy::key::rule::KeyRule;
 use crate::policy::limit::{Action, LimitInfo, Pace, What};
@@ -15,14 +15,20 @@ use crate::policy::require::Require;
 use crate::policy::slots::{Caps, KeyedLimit, Scope, TotalLimit};
 
 /// The slots of a zone's keys, which all caps that name it share.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct ZoneSlots {
     counts: Arc<KeyedCap>,
+    bounds: Arc<[(usize, f64)]>,
     ordered: bool,
 }
 
-/// The slots of a zone; none where no cap names it.
-pub(super) fn of_zone(config: &Config, name: &str, found: &mut Findings) -> Option<ZoneSlots> {
+/// The slots of a zone; none where no cap names it. `previous` are those that it has now.
+pub(super) fn of_zone(
+    config: &Config,
+    name: &str,
+    previous: Option<&ZoneSlots>,
+    found: &mut Findings,
+) -> Option<ZoneSlots> {
     let connections = config.route.iter().filter_map(|route| route.connections.as_ref());
     let caps = connections.flat_map(|all| all.per_zone.iter().map(move |cap| (cap, all.warn_at)));
     let caps: Vec<(&PerZone, f64)> = caps.filter(|(cap, _)| cap.zone == name).collect();
@@ -38,24 +44,30 @@ pub(super) fn of_zone(config: &Config, name: &str, found: &mut Findings) -> Opti
         found.wrong(format!("zone.{name}"), message, &help);
     }
     let ordered = caps.iter().any(|(cap, _)| cap.on_full == OnFull::CloseOldest && !cap.dry_run);
-    (!caps.is_empty()).then(|| ZoneSlots { counts: KeyedCap::new(&bounds), ordered })
+    (!caps.is_empty()).then(|| {
+        let counts = found.counts(previous.map(|known| &known.counts), &bounds);
+        ZoneSlots { counts, bounds: bounds.into(), ordered }
+    })
 }
 
 /// The caps of one route.
-pub(super) fn of_route(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Caps {
+pub(super) fn of_route(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Findings) -> Caps {
     let Some(typed) = &route.typed.connections else { return Caps::default() };
     let at = format!("{}.connections", route.at);
     check(route, typed, &at, found);
     if typed.store == Store::Redis && !named.has_redis {
         found.problems.push(config::Redis::missing(format!("{at}.store")));
     }
+    // A route keeps its counts by its name.
+    let known = named.previous.and_then(|previous| previous.of_name(route.name)).map(|known| &known.caps);
     let shared = |what: &str| (typed.store == Store::Redis).then(|| format!("route/{}/{what}", route.name).into());
     let total = typed.total.map(|total| TotalLimit {
         id: found.limit(info(route, "", OnFull::Refuse, typed.dry_run)),
         cap: match full(OnFull::Refuse, typed.dry_run, typed.store, Scope::Ip, named) {
             Full::Ignore => Cap::dry_run(total, typed.warn_at),
             Full::Refuse | Full::CloseOldest(_) => Cap::new(total, typed.warn_at),
-        },
+        }
+        .following(known.and_then(|known| known.total.as_ref()).map(|known| &*known.cap)),
         dry_run: typed.dry_run,
         shared: shared("total"),
     });
@@ -63,13 +75,14 @@ pub(super) fn of_route(route: &OfRoute<'_>, named: &Named, found: &mut Findings)
     let own = own.into_iter().filter_map(|(scope, part, max)| Some((scope, part, max?)));
     let mut keyed: Vec<KeyedLimit> = own
         .map(|(scope, part, max)| {
-            let counts = KeyedCap::new(&[(max, typed.warn_at)]);
+            let known = known.and_then(|known| known.keyed.iter().find(|limit| limit.scope == scope));
+            let bounds = [(max, typed.warn_at)];
             KeyedLimit {
                 id: found.limit(info(route, "", typed.on_full, typed.dry_run)),
                 scope,
                 zone: "".into(),
-                mark: counts.mark(max, typed.warn_at),
-                counts,
+                mark: keyed::mark(&bounds, max, typed.warn_at),
+                counts: found.counts(known.map(|known| &known.counts), &bounds),
                 key: Arc::new(KeyRule::new(&[part], typed.store, &named.hasher)),
                 when: Require::default(),
                 max,
@@ -112,7 +125,7 @@ fn per_zone(
     cap: &PerZone,
     warn_at: f64,
     at: &str,
-    named: &Named,
+    named: &Named<'_>,
     found: &mut Findings,
 ) -> Option<KeyedLimit> {
     let zone = zone_named(&cap.zone, at, named, found)?;
@@ -122,12 +135,12 @@ fn per_zone(
         return None;
     }
     let when = when(route, &cap.when, &zone.key, at, found);
-    let ZoneSlots { counts, ordered } = zone.slots.clone()?;
+    let ZoneSlots { counts, bounds, ordered } = zone.slots.clone()?;
     Some(KeyedLimit {
         id: found.limit(info(route, &cap.zone, cap.on_full, cap.dry_run)),
         scope: Scope::Zone,
         zone: cap.zone.as_str().into(),
-        mark: counts.mark(cap.max, warn_at),
+        mark: keyed::mark(&bounds, cap.max, warn_at),
         counts,
         key: zone.key.clone(),
         when,
@@ -143,7 +156,7 @@ fn per_zone(
 
 /// What this gateway does by itself where a key holds as many as it may. A key that does so here does so in all the more,
 /// so that others need not be asked to refuse; but while they don't answer, `open` lets it through.
-fn full(on_full: OnFull, dry_run: bool, store: Store, scope: Scope, named: &Named) -> Full {
+fn full(on_full: OnFull, dry_run: bool, store: Store, scope: Scope, named: &Named<'_>) -> Full {
     match (on_full, store) {
         _ if dry_run => Full::Ignore,
         (OnFull::CloseOldest, Store::Local) => Full::CloseOldest(scope.deny()),

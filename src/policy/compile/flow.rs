@@ -85,7 +85,7 @@ impl<'a> Typed<'a> {
 }
 
 /// The rules of a route, in the order of the file; messages before bytes, and these before control frames.
-pub(super) fn compile(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Flow {
+pub(super) fn compile(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Findings) -> Flow {
     let mut flow = Flow::default();
     let at = |key: &str| format!("{}.{key}", route.at);
     for (at, typed) in route.typed.messages.placed(&at("messages")) {
@@ -112,7 +112,7 @@ pub(super) fn compile(route: &OfRoute<'_>, named: &Named, found: &mut Findings) 
     flow
 }
 
-fn rule(route: &OfRoute<'_>, typed: &Typed<'_>, at: &str, named: &Named, found: &mut Findings, flow: &mut Flow) {
+fn rule(route: &OfRoute<'_>, typed: &Typed<'_>, at: &str, named: &Named<'_>, found: &mut Findings, flow: &mut Flow) {
     check_delay(typed, at, found);
     let account = limits::account(typed.rate, typed.zone, KeyPart::Connection, at, named, found);
     let Some(Account { name, key, leases, zone, rate, .. }) = account else { return };

@@ -9,6 +9,7 @@ use super::{Findings, Named, certificates, nearest};
 use crate::config::limits::Handshakes;
 use crate::config::value::{KeyPart, Rate};
 use crate::config::{self, Config, Store};
+use crate::policy::Policy;
 use crate::policy::key::KeyHasher;
 use crate::policy::key::rule::KeyRule;
 use crate::policy::lease::table::Leases;
@@ -47,7 +48,7 @@ pub(super) fn account(
     zone: Option<&String>,
     own_key: KeyPart,
     at: &str,
-    named: &Named,
+    named: &Named<'_>,
     found: &mut Findings,
 ) -> Option<Account> {
     match (rate, zone) {
@@ -81,7 +82,12 @@ pub(super) fn account(
 }
 
 /// The zone of this name.
-pub(super) fn zone_named<'a>(name: &String, at: &str, named: &'a Named, found: &mut Findings) -> Option<&'a OfZone> {
+pub(super) fn zone_named<'a>(
+    name: &String,
+    at: &str,
+    named: &'a Named<'_>,
+    found: &mut Findings,
+) -> Option<&'a OfZone> {
     let zone = named.zones.get(name);
     if zone.is_none() && !named.typed_zones.contains(name) {
         found.wrong(
@@ -94,7 +100,7 @@ pub(super) fn zone_named<'a>(name: &String, at: &str, named: &'a Named, found: &
 }
 
 /// A `[zone.NAME]`, compiled.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct OfZone {
     pub(super) key: Arc<KeyRule>,
     pub(super) store: Store,
@@ -107,16 +113,28 @@ pub(super) struct OfZone {
 }
 
 /// The rates of handshakes: of zones, or of the route's own.
-pub(super) fn handshakes(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Vec<HandshakeLimit> {
+pub(super) fn handshakes(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Findings) -> Vec<HandshakeLimit> {
     let placed = route.typed.handshakes.placed(&format!("{}.handshakes", route.at));
-    placed.into_iter().filter_map(|(at, typed)| handshake(route, What::Handshakes, typed, &at, named, found)).collect()
+    // The route's own buckets are known by its name, and their order.
+    let known = named.previous.and_then(|previous| previous.of_name(route.name));
+    let mut own = known.iter().flat_map(|known| &known.handshakes).map(|limit| &*limit.zone);
+    let mut own = own.by_ref().filter(|zone| zone.name() == own_name(route));
+    placed
+        .into_iter()
+        .filter_map(|(at, typed)| handshake(route, What::Handshakes, typed, &at, &mut own, named, found))
+        .collect()
 }
 
 /// The rates of ordinary requests, likewise.
-pub(super) fn requests(route: &OfRoute<'_>, named: &Named, found: &mut Findings) -> Vec<HandshakeLimit> {
+pub(super) fn requests(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Findings) -> Vec<HandshakeLimit> {
     let Some(typed) = &route.typed.requests else { return Vec::new() };
     let placed = typed.placed(&format!("{}.requests", route.at));
-    placed.into_iter().filter_map(|(at, typed)| handshake(route, What::Requests, typed, &at, named, found)).collect()
+    let known = named.previous.and_then(|previous| previous.of_name(route.name));
+    let known = known.and_then(|known| known.relay.as_ref()).and_then(|relay| relay.requests.as_ref());
+    let own = known.into_iter().flatten().map(|limit| &*limit.zone);
+    let mut own = own.filter(|zone| zone.name() == own_name(route));
+    let each = |(at, typed): (String, _)| handshake(route, What::Requests, typed, &at, &mut own, named, found);
+    placed.into_iter().filter_map(each).collect()
 }
 
 fn handshake(
@@ -124,7 +142,8 @@ fn handshake(
     what: What,
     typed: &Handshakes,
     at: &str,
-    named: &Named,
+    known: &mut dyn Iterator<Item = &Zone>,
+    named: &Named<'_>,
     found: &mut Findings,
 ) -> Option<HandshakeLimit> {
     if typed.nodelay && typed.delay > 0 {
@@ -156,7 +175,14 @@ fn handshake(
         dry_run: typed.dry_run,
         actions,
     });
-    let own = || Arc::new(Zone::new(&format!("route {}", route.name), account.rate, DEFAULT_ENTRIES));
+    let own = || {
+        let (name, rate) = (own_name(route), account.rate);
+        Arc::new(
+            known
+                .next()
+                .map_or_else(|| Zone::new(&name, rate, DEFAULT_ENTRIES), |zone| zone.changed(rate, DEFAULT_ENTRIES)),
+        )
+    };
     Some(HandshakeLimit {
         id,
         zone: account.zone.unwrap_or_else(own),
@@ -169,6 +195,11 @@ fn handshake(
         dry_run: typed.dry_run,
         status: typed.status,
     })
+}
+
+/// What the zone of a route's own rate is called.
+fn own_name(route: &OfRoute<'_>) -> String {
+    format!("route {}", route.name)
 }
 
 /// Whom a limit is for. Also whether the route can tell what the key and `when` ask for.
@@ -205,6 +236,7 @@ pub(super) fn zones(
     config: &Config,
     hasher: &KeyHasher,
     wishes: &Arc<Wishes>,
+    previous: Option<&Policy>,
     found: &mut Findings,
 ) -> BTreeMap<String, OfZone> {
     let mut zones = BTreeMap::new();
@@ -214,11 +246,25 @@ pub(super) fn zones(
             found.problems.push(config::Redis::missing(format!("zone.{name}.store")));
         }
         let key = Arc::new(KeyRule::new(&zone.key.0, zone.store, hasher));
-        let counts = zone.rate.map(|rate| Arc::new(Zone::new(name, rate, entries)));
-        let slots = caps::of_zone(config, name, found);
+        let known = previous.and_then(|previous| previous.carried.zones.get(name));
+        if known.is_some_and(|known| known.key.parts() != key.parts() || known.store != zone.store) {
+            let message =
+                "what a zone counts by, and where, can't be changed while the gateway runs: its keys would mean others";
+            found.wrong(format!("zone.{name}"), message, "give it another name, or restart the gateway");
+        }
+        let of_rate = |rate| match known.and_then(|known| known.zone.as_ref()) {
+            Some(known) => known.changed(rate, entries),
+            None => Zone::new(name, rate, entries),
+        };
+        let counts = zone.rate.map(|rate| Arc::new(of_rate(rate)));
+        let slots = caps::of_zone(config, name, known.and_then(|known| known.slots.as_ref()), found);
         let leases = match (zone.store, &counts, &config.redis) {
             (Store::Redis, Some(counts), Some(redis)) if !key.is_per_connection() => {
-                Some(Arc::new(Leases::new(counts.clone(), redis.on_error, wishes.clone())))
+                let (zone, on_error) = (counts.clone(), redis.on_error);
+                Some(Arc::new(match known.and_then(|known| known.leases.as_ref()) {
+                    Some(known) => known.changed(zone, on_error),
+                    None => Leases::new(zone, on_error, wishes.clone()),
+                }))
             }
             _ => None,
         };

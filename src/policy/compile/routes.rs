@@ -20,7 +20,7 @@ use crate::policy::token::Verifier;
 type Places = Vec<(Matcher, Arc<Route>)>;
 
 /// The routes in the order of the file, and the places that lead to them.
-pub(super) fn compile(config: &Config, named: &Named, found: &mut Findings) -> (Vec<Arc<Route>>, Places) {
+pub(super) fn compile(config: &Config, named: &Named<'_>, found: &mut Findings) -> (Vec<Arc<Route>>, Places) {
     let mut routes = Vec::new();
     let mut ranked = Vec::new();
     let mut names = HashMap::new();
@@ -60,7 +60,7 @@ fn one(
     name: &str,
     matchers: &[(Matcher, &str)],
     at: &str,
-    named: &Named,
+    named: &Named<'_>,
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
@@ -102,6 +102,7 @@ fn one(
         origins,
         proxy_protocol: typed.proxy_protocol,
         deny: typed.deny,
+        on_reload: typed.on_reload,
         handshakes,
         relay,
         flow,
@@ -161,7 +162,7 @@ fn is_path(path: &str) -> bool {
     http::uri::PathAndQuery::try_from(path).is_ok() && !path.contains('?')
 }
 
-fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<TokenRule> {
+fn token(typed: &config::Route, at: &str, named: &Named<'_>, found: &mut Findings) -> Option<TokenRule> {
     token_from::check_unused(typed, at, found);
     let names = typed.jwt.as_ref()?;
     token_from::check(typed, at, &named.ours, found);
@@ -176,7 +177,12 @@ fn token(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -
 }
 
 /// The `[jwt.NAME]`s of a route, and the status of its refusals: 401 if one of them says so.
-fn verifiers(names: &OneOrMany, at: &str, named: &Named, found: &mut Findings) -> Option<(Vec<Arc<Verifier>>, u16)> {
+fn verifiers(
+    names: &OneOrMany,
+    at: &str,
+    named: &Named<'_>,
+    found: &mut Findings,
+) -> Option<(Vec<Arc<Verifier>>, u16)> {
     let at = format!("{at}.jwt");
     let mut verifiers: Vec<Arc<Verifier>> = Vec::new();
     let mut status = 403;

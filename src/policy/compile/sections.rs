@@ -8,6 +8,7 @@ use super::Findings;
 use crate::config::{Config, ProxyProtocol, Route, Server, Zone};
 use crate::material::Material;
 use crate::now::millis;
+use crate::policy::Policy;
 use crate::policy::token::Verifier;
 
 /// nginx: a state of 64 bytes, so that 1 MB holds 16 thousand.
@@ -72,6 +73,7 @@ pub(super) fn check_addresses(config: &Config, found: &mut Findings) {
 pub(super) fn verifiers(
     config: &Config,
     material: &Material,
+    previous: Option<&Policy>,
     found: &mut Findings,
 ) -> BTreeMap<String, (Arc<Verifier>, u16)> {
     let mut verifiers = BTreeMap::new();
@@ -80,6 +82,8 @@ pub(super) fn verifiers(
         let Some(keys) = material.jwt.get(name) else { continue };
         match Verifier::compile(name, jwt, keys) {
             Ok(verifier) => {
+                let known = previous.and_then(|previous| previous.carried.verifiers.get(name));
+                let verifier = verifier.following(known.map(|(verifier, _)| &**verifier));
                 verifiers.insert(name.clone(), (Arc::new(verifier), jwt.status));
             }
             Err(flaws) => {

@@ -81,7 +81,7 @@ pub(super) fn ours(config: &Config) -> Arc<[HeaderName]> {
 }
 
 /// What a route tells its upstream.
-pub(super) fn route(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<Upward> {
+pub(super) fn route(typed: &config::Route, at: &str, named: &Named<'_>, found: &mut Findings) -> Option<Upward> {
     let subject = header(&format!("{at}.subject_header"), &typed.subject_header, "X-Auth-Subject", found);
     let assertion = assertion(typed, at, named, found);
     let mut taken: Vec<(HeaderName, String)> = Vec::new();
@@ -113,7 +113,7 @@ pub(super) fn route(typed: &config::Route, at: &str, named: &Named, found: &mut 
     Some(Upward { subject: subject?, claims, assertion, connection_id, ours: named.ours.clone() })
 }
 
-fn assertion(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<Arc<Assertion>> {
+fn assertion(typed: &config::Route, at: &str, named: &Named<'_>, found: &mut Findings) -> Option<Arc<Assertion>> {
     let name = typed.assertion.as_ref()?;
     let at = format!("{at}.assertion");
     if !certificates::has_identity(typed) {

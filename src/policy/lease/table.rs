@@ -25,7 +25,7 @@ pub struct Leases {
     on_error: OnError,
     /// The least that any rule lets through at once, in units of excess.
     burst: AtomicU64,
-    held: Mutex<HashMap<Key, Held>>,
+    held: Arc<Mutex<HashMap<Key, Held>>>,
     wishes: Arc<Wishes>,
 }
 
@@ -62,7 +62,15 @@ impl Leases {
     /// None held so far.
     #[must_use]
     pub fn new(zone: Arc<Zone>, on_error: OnError, wishes: Arc<Wishes>) -> Self {
-        Self { zone, on_error, burst: AtomicU64::new(u64::MAX), held: Mutex::default(), wishes }
+        Self { zone, on_error, burst: AtomicU64::new(u64::MAX), held: Arc::default(), wishes }
+    }
+
+    /// The same accounts under other terms, for a reload. An account that sessions hold keeps its own until the last of them
+    /// is gone.
+    #[must_use]
+    pub fn changed(&self, zone: Arc<Zone>, on_error: OnError) -> Self {
+        let (held, wishes) = (self.held.clone(), self.wishes.clone());
+        Self { zone, on_error, burst: AtomicU64::new(u64::MAX), held, wishes }
     }
 
     /// The zone's name.

@@ -109,6 +109,19 @@ impl Published {
         }
     }
 
+    /// The one before, where nothing of it has changed, for a reload; else this one, with the keys that were fetched if they
+    /// are found at the same place and read in the same way.
+    pub(super) fn following(self: &Arc<Self>, known: &Arc<Self>) -> Arc<Self> {
+        if (&known.location, &known.algorithms) != (&self.location, &self.algorithms) {
+            return self.clone();
+        }
+        if known.timing == self.timing {
+            return known.clone();
+        }
+        self.set.store(known.set.load_full());
+        self.clone()
+    }
+
     /// Puts a set that was fetched now in the place of the last one.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::term::Term;
 use crate::policy::Admission;
+use crate::policy::again::Asked;
 use crate::policy::identity::Identity;
 use crate::policy::renew::Lineage;
 use crate::policy::revocation::mark::{Bearer, Marks};
@@ -27,6 +28,8 @@ pub struct Holder {
     pub term: Term,
     /// When the certificate ends, in [`crate::now::Now::mono`]: no renewal moves that.
     pub certificate_ends: Option<NonZeroU64>,
+    /// What is remembered of its handshake, on a route with `on_reload = "enforce"`.
+    pub asked: Option<Box<Asked>>,
     token: Mutex<Token>,
 }
 
@@ -85,12 +88,13 @@ impl From<&Identity> for Holder {
     }
 }
 
-impl From<&Admission> for Holder {
-    fn from(admission: &Admission) -> Self {
+impl From<&mut Admission> for Holder {
+    fn from(admission: &mut Admission) -> Self {
         let holder = Self::from(&admission.identity).until(admission.expires);
         Self {
             lineage: admission.lineage,
             captures: admission.captures.clone(),
+            asked: admission.asked.take(),
             // One that ends at the clock's first moment may as well end at its second.
             certificate_ends: admission.certificate_ends.and_then(|end| NonZeroU64::new(end.max(1))),
             ..holder

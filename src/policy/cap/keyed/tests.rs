@@ -109,9 +109,10 @@ fn a_panic_between_taking_and_confirming_leaves_everything_as_it_was() {
 
 #[test]
 fn a_key_warns_once_and_again_only_after_it_fell_well_below() {
-    let cap = KeyedCap::new(&[(10, 0.9), (20, 0.5)]);
-    let (of_ten, of_twenty) = (cap.mark(10, 0.9), cap.mark(20, 0.5));
-    assert!(of_ten.is_some() && of_twenty.is_some() && of_ten != of_twenty && cap.mark(11, 0.9).is_none());
+    let bounds = [(10, 0.9), (20, 0.5)];
+    let cap = KeyedCap::new(&bounds);
+    let (of_ten, of_twenty) = (mark(&bounds, 10, 0.9), mark(&bounds, 20, 0.5));
+    assert!(of_ten.is_some() && of_twenty.is_some() && of_ten != of_twenty && mark(&bounds, 11, 0.9).is_none());
     let mut held = Vec::new();
     let grow = |held: &mut Vec<KeyedPermit>, to: usize, mark| {
         let mut warned_at = Vec::new();
