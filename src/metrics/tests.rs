@@ -182,7 +182,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         ("client", "bad_frame client_lost closed message_too_big slow_consumer too_many_fragments"),
         (
             "gateway",
-            "byte_rate certificate_expired control_rate draining idle_timeout internal ip_cap kicked lifetime_over message_rate store_unavailable subject_cap \
+            "byte_rate certificate_expired control_rate draining idle_timeout internal ip_cap kicked lifetime_over message_rate policy_changed store_unavailable subject_cap \
              token_expired token_revoked zone_cap",
         ),
         ("upstream", "bad_frame closed slow_consumer too_many_fragments upstream_lost"),
