@@ -84,7 +84,8 @@ async fn a_drain_closes_the_sessions_one_after_the_other_and_lets_nobody_in() {
 #[tokio::test]
 async fn clients_are_let_in_for_drain_delay_while_readyz_says_no() {
     let backend = Backend::new().await;
-    let mut gate = Setup::new().server("drain_delay = \"1h\"").route("/ws", &backend.url(), "").start();
+    let mut gate =
+        Setup::new().server("drain_delay = \"1h\"").route("/ws", &backend.url(), "idle_timeout = \"1d\"").start();
     let mut before = open_some(&gate, &backend, 1).await;
     gate.gateway().drain();
     let page = gate.page("/readyz").await;
