@@ -256,7 +256,7 @@ impl Gate {
     /// Changes the config in one step, as a careful editor does.
     pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
         let config = self.folder.path().join("test.toml");
-        let text = change(std::fs::read_to_string(&config).unwrap());
+        let text = change(String::from_utf8(std::fs::read(&config).unwrap()).unwrap());
         std::fs::write(config.with_extension("new"), text).unwrap();
         std::fs::rename(config.with_extension("new"), config).unwrap();
     }
