@@ -143,6 +143,39 @@ pub struct Renewed<'a> {
     pub why: Option<Said<'a>>,
 }
 
+/// An ordinary request, whatever became of it: `request` if the upstream has answered, `request_refused` if not.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the words of the log line say it")]
+pub struct Requested<'a> {
+    pub event: &'static str,
+    pub time: Timestamp,
+    pub connection_id: Id,
+    pub listener: &'a str,
+    pub route: &'a str,
+    pub client: IpAddr,
+    pub method: Said<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Said<'a>>,
+    /// Made by [`Said::path`].
+    pub path: Said<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Said<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Said<'a>>,
+    /// None where nothing was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was refused, or why its answer ended before its end; none of one that was whole.
+    #[serde(serialize_with = "maybe_label", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Deny>,
+    pub bytes_to_upstream: u64,
+    pub bytes_to_client: u64,
+    pub duration_ms: u64,
+    /// What exactly was wrong, for the operator alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Said<'a>>,
+}
+
 /// Where the lines go. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -241,6 +274,14 @@ impl AccessLog {
         match renewed.reason {
             Some(reason) => self.sampled(renewed, reason, renewed.time),
             None => self.line(renewed),
+        }
+    }
+
+    /// Writes down an ordinary request.
+    pub fn requested(&self, requested: &Requested<'_>) {
+        match requested.reason.filter(|_| requested.event == "request_refused") {
+            Some(reason) => self.sampled(requested, reason, requested.time),
+            None => self.line(requested),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod connections;
+mod drain;
 mod guard;
 mod page;
 mod query;
@@ -41,8 +42,8 @@ use crate::stream::Stream;
 
 pub use guard::{AdminToken, Guard};
 pub use status::{
-    BufferedStatus, ConfigStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus,
-    Status, WorkerStatus,
+    BufferedStatus, ConfigStatus, DrainStatus, EndedStatus, HistoryStatus, RedisStatus, RefusedOnRoute, RefusedStatus,
+    RouteStatus, Status, WorkerStatus,
 };
 
 /// Connections at once; further ones wait in the listen queue.
@@ -68,6 +69,8 @@ pub struct AdminState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/status`.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// Has the gateway leave, over this time if one is given; how that goes.
+    pub drain: Box<dyn Fn(Option<Duration>) -> Option<DrainStatus> + Send + Sync>,
     /// Who may ask now.
     pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
     /// For `/reload`.
@@ -77,7 +80,8 @@ pub struct AdminState {
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
-/// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so.
+/// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so. Once another process has the listener, only
+/// those who are connected are answered.
 pub async fn serve(listener: TcpListener, tls: Rc<Tls>, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
     pages(listener, tls, phase, Rc::new(move |peer, request| Box::pin(answer::answer(state.clone(), peer, request))))
         .await;
@@ -95,7 +99,7 @@ pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiv
     let failing = Cell::new(false);
     loop {
         let accepted = tokio::select! {
-            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
+            _ = phase.wait_for(|phase| matches!(phase, Phase::HandedOver | Phase::Stopped)) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };
@@ -112,6 +116,11 @@ pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiv
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    drop(listener);
+    tokio::select! {
+        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        () = async { while connections.join_next().await.is_some() {} } => {}
     }
 }
 

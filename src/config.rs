@@ -8,6 +8,7 @@ mod admin;
 mod assertion;
 mod certificate;
 pub mod file;
+mod http;
 mod jwt;
 pub mod limits;
 mod parse;
@@ -36,6 +37,7 @@ pub use access_log::{AccessLog, LogField, LogFormat, Refusals};
 pub use admin::Admin;
 pub use assertion::Assertion;
 pub use certificate::{CertificateSubject, ClientCertificate, VerifyClient};
+pub use http::{Cors, Http, HttpConnections};
 pub use jwt::Jwt;
 pub use limits::{Connections, OnExcess, OnFull};
 pub use parse::parse;
@@ -94,6 +96,8 @@ pub struct Server {
     pub workers: Option<usize>,
     /// The cap over all routes together.
     pub connections: ServerConnections,
+    /// The caps of connections that carry ordinary requests, on routes with `http = "forward"`.
+    pub http_connections: HttpConnections,
     /// Handshakes under way at once, over all listeners. Reached: further clients wait in the listen queue.
     #[serde(deserialize_with = "value::positive")]
     #[schemars(range(min = 1))]
@@ -126,6 +130,14 @@ pub struct Server {
     #[serde(with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub drain_timeout: Duration,
+    /// How long clients are still let in while `/readyz` says already that no more shall come.
+    #[serde(with = "value::delay")]
+    #[schemars(with = "value::TimeText")]
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over (SIGUSR2), from its start until it accepts.
+    #[serde(with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub upgrade_timeout: Duration,
     /// How often it is looked whether this file, or one that it names, has changed: then all of it is taken anew. `0` or `off`:
     /// only when it is told to.
     #[serde(with = "value::interval")]
@@ -138,6 +150,7 @@ impl Default for Server {
         Self {
             workers: None,
             connections: ServerConnections::default(),
+            http_connections: HttpConnections::default(),
             handshakes_in_flight: 1024,
             handshakes_in_flight_per_ip: 128,
             max_header_size: Size(16 * 1024),
@@ -147,6 +160,8 @@ impl Default for Server {
             forwarded_header: ForwardedHeader::default(),
             connection_id_header: "X-Connection-Id".to_owned(),
             drain_timeout: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(30),
             auto_reload_interval: Some(Duration::from_secs(5)),
         }
     }
@@ -180,6 +195,9 @@ pub struct Listen {
     #[serde(deserialize_with = "value::address")]
     #[schemars(with = "value::AddressText")]
     pub address: std::net::SocketAddr,
+    /// The name of a socket that a service manager opened (`FileDescriptorName=`), wherever that listens. Without one the
+    /// socket is found by its address. Where no socket was inherited at all, `address` is bound.
+    pub socket: Option<String>,
     /// Present: TLS. Absent: plain.
     pub tls: Option<Tls>,
     /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, from one of `trusted_proxies`:
@@ -190,6 +208,14 @@ pub struct Listen {
     #[serde(default = "ten_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub handshake_timeout: Duration,
+    /// How long a connection may wait for its next request, after one that was passed on.
+    #[serde(default = "seventy_five_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub keepalive_timeout: Duration,
+    /// How many requests one connection may carry.
+    #[serde(default = "one_thousand", deserialize_with = "value::positive")]
+    #[schemars(range(min = 1))]
+    pub keepalive_requests: usize,
 }
 
 /// `tls = { .. }` of a listener.
@@ -224,6 +250,14 @@ pub struct CertificatePair {
 
 fn five_seconds() -> Duration {
     Duration::from_secs(5)
+}
+
+fn seventy_five_seconds() -> Duration {
+    Duration::from_secs(75)
+}
+
+fn one_thousand() -> usize {
+    1000
 }
 
 fn ten_seconds() -> Duration {

@@ -1,12 +1,15 @@
-//! One accepted socket up to its session: TLS and the head under one deadline, one request, and the socket taken back
-//! from hyper. The task that runs this ends where the session's begins.
+//! One accepted socket up to its session: TLS and the first head under one deadline; one request or several, each
+//! through a hyper of its own; and the socket taken back. The task that runs this ends where the session's begins.
 
 mod by_hand;
+mod inlet;
+mod message;
 mod proxied;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,16 +20,18 @@ use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
-use crate::gateway::{Edition, ListenerTls, Place, Worker};
+use crate::gateway::{Carries, Edition, ListenerTls, Phase, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::id::Id;
 use crate::policy::Denial;
 use crate::policy::certificate::Certificate;
+use crate::policy::proxy_protocol::Ends;
+use crate::policy::raw::{Head, bad};
 use crate::reload;
 use crate::session::exit::Exit;
 use crate::session::live::Live;
@@ -34,6 +39,10 @@ use crate::session::live::holder::Holder;
 use crate::session::{Opened, Session};
 use crate::stream::Stream;
 use crate::tls;
+use inlet::{Inlet, NoHead};
+use message::Message;
+
+pub use turn::Turn;
 
 /// After a refusal: how long, and how much, a client may go on sending before its socket is closed, so that it gets to
 /// read the answer (a socket closed with unread bytes is reset, and a reset discards what was sent).
@@ -47,7 +56,7 @@ pub struct Accepted {
     pub tcp: TcpStream,
     /// Its other end.
     pub peer: SocketAddr,
-    /// The config that its handshake is judged by, whatever is obeyed meanwhile.
+    /// The config that its first request is judged by, whatever is obeyed meanwhile.
     pub edition: Arc<Edition>,
     /// Which listener it came through.
     pub listener: usize,
@@ -55,123 +64,230 @@ pub struct Accepted {
     pub place: Place,
 }
 
-/// Serves one socket until its session begins or its handshake is refused.
+/// One connection, as it is from one request to the next.
+struct Line {
+    worker: Rc<Worker>,
+    id: Id,
+    peer: IpAddr,
+    ends: Ends,
+    /// The config of the moment.
+    edition: Arc<Edition>,
+    listener: usize,
+    secure: bool,
+    certificate: Rc<Option<Result<Certificate, &'static str>>>,
+    carrying: Rc<Cell<Option<Carries>>>,
+    /// When the socket was accepted, or the request of the moment began.
+    begun: u64,
+}
+
+/// Serves one socket until its session begins or it is closed.
 pub async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
     let shared = worker.shared.clone();
     let begun = shared.books.clock.mono();
-    let deadline: Instant = shared.books.clock.instant(begun).into();
+    let deadline = Instant::from(shared.books.clock.instant(begun));
     let deadline = deadline + accepted.edition.listeners[accepted.listener].handshake_timeout;
     let Some(ends) = proxied::ends(&shared, &mut accepted, begun, deadline).await else { return };
     let Accepted { id, tcp, edition, listener, place, .. } = accepted;
-    let listening = &edition.listeners[listener];
+    let (secure, certificate, carrying) = (edition.listeners[listener].tls.is_some(), Rc::default(), Rc::default());
     let peer = ends.source.ip();
+    let mut line = Line { worker, id, peer, ends, edition, listener, secure, certificate, carrying, begun };
     // A frame is never held back for the next one.
     let _ = tcp.set_nodelay(true);
-    let fail = |deny, why| {
-        Attempt::headless(shared.clone(), id, listening.name.clone(), peer, begun)
-            .refused(&Denial::new(deny, why), false);
-    };
-    let stream = match &listening.tls {
-        None => Stream::Tcp(tcp),
-        Some(ListenerTls { acceptor, .. }) => {
-            let accept = async {
-                let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-                // The answer to the hello is what TLS costs: a key exchange and a signature.
-                let answer = || {
-                    hello.into_stream_with(acceptor.config().clone(), |session| {
-                        session.set_buffer_limit(Some(tls::WRITE_BUFFER));
-                    })
-                };
-                worker.turns.take(answer).await.await
+    let Some(stream) = line.secured(tcp).await else { return };
+    line.certificate = Rc::new(presented(&stream));
+    Box::pin(line.talk(stream, place)).await;
+}
+
+/// What became of one request.
+enum Exchanged {
+    /// It was answered, and the connection goes on.
+    Again(Inlet),
+    /// It was answered; the socket is ours again, with what came behind the request and what of a 101 is not sent yet.
+    Done(Inlet, Vec<u8>),
+    /// It never became a request, and has no answer yet.
+    Refused(Stream, Denial),
+    /// The client is gone, which its handshake has written down.
+    Lost,
+}
+
+impl Line {
+    fn deadline(&self) -> Instant {
+        let begun = Instant::from(self.worker.shared.books.clock.instant(self.begun));
+        begun + self.edition.listeners[self.listener].handshake_timeout
+    }
+
+    fn headless(&self) -> Attempt {
+        let name = self.edition.listeners[self.listener].name.clone();
+        Attempt::headless(self.worker.shared.clone(), self.id, name, self.peer, self.begun)
+    }
+
+    fn fail(&self, deny: Deny, why: &'static str) {
+        self.headless().refused(&Denial::new(deny, why), false);
+    }
+
+    /// Through TLS, if the listener speaks it.
+    async fn secured(&self, tcp: TcpStream) -> Option<Stream> {
+        let Some(ListenerTls { acceptor, .. }) = &self.edition.listeners[self.listener].tls else {
+            return Some(Stream::Tcp(tcp));
+        };
+        let accept = async {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+            // The answer to the hello is what TLS costs: a key exchange and a signature.
+            let answer = || {
+                hello.into_stream_with(acceptor.config().clone(), |session| {
+                    session.set_buffer_limit(Some(tls::WRITE_BUFFER));
+                })
             };
-            match timeout_at(deadline, accept).await {
-                Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream))),
-                Ok(Err(error)) => {
-                    let (deny, why) = tls::clients::failure(&error);
-                    return fail(deny, why);
+            self.worker.turns.take(answer).await.await
+        };
+        let (deny, why) = match timeout_at(self.deadline(), accept).await {
+            Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(TlsStream::Server(stream)))),
+            Ok(Err(error)) => tls::clients::failure(&error),
+            Err(_) => (Deny::HandshakeTimeout, "TLS took longer than handshake_timeout"),
+        };
+        self.fail(deny, why);
+        None
+    }
+
+    /// One request after the other.
+    async fn talk(mut self, stream: Stream, place: Place) {
+        let mut place = Some(place);
+        let mut inlet = Inlet::new(stream, self.edition.max_head);
+        for number in 1.. {
+            if number > 1 && !self.another(&mut inlet).await {
+                return linger(inlet.stream).await;
+            }
+            let head = match timeout_at(self.deadline(), inlet.head()).await {
+                Ok(Ok(head)) => head,
+                Ok(Err(NoHead::Bad(denial))) => return self.refuse(inlet.stream, denial).await,
+                Ok(Err(NoHead::Left { begun: true })) => {
+                    return self.fail(Deny::ClientLost, "the client left in the midst of the head");
                 }
-                Err(_) => return fail(Deny::HandshakeTimeout, "TLS took longer than handshake_timeout"),
+                Ok(Err(NoHead::Left { begun: false })) => return,
+                Err(_) => {
+                    let late = Denial::new(Deny::HandshakeTimeout, "the head took longer than handshake_timeout");
+                    return self.refuse(inlet.stream, late).await;
+                }
+            };
+            let held = match place.take() {
+                Some(place) => Some(place),
+                None => self.next_place().await,
+            };
+            let Some(held) = held else { return linger(inlet.stream).await };
+            let handshake = Rc::new(self.handshake(held, number));
+            match exchange(inlet, &head, &handshake).await {
+                Exchanged::Again(next) => inlet = next,
+                Exchanged::Done(inlet, unsent) => return self.finish(inlet, unsent, &handshake).await,
+                Exchanged::Refused(stream, denial) => return self.refuse(stream, denial).await,
+                Exchanged::Lost => return,
             }
         }
-    };
-    let handshake = Rc::new(Handshake {
-        secure: matches!(stream, Stream::Tls(_)),
-        certificate: presented(&stream),
-        worker: worker.clone(),
-        id,
-        edition: edition.clone(),
-        listener,
-        peer,
-        ends,
-        accepted: begun,
-        head_seen: Cell::new(false),
-        place: Cell::new(Some(place)),
-        opened: RefCell::new(None),
-        told: Cell::new(None),
-    });
-    match Box::pin(exchange(stream, &handshake, deadline, edition.max_head)).await {
-        Exchanged::Done(stream, first) => match (handshake.opened.take(), handshake.told.take()) {
-            (Some(handover), _) => begin(&worker, &edition, listening.name.clone(), stream, &first, handover),
-            (None, Some(told)) => told::close(stream, &first, told).await,
-            (None, None) => linger(stream).await,
-        },
-        Exchanged::Refused(mut stream, denial) => {
-            let told = timeout(LINGER.0, stream.write_all(&by_hand::answer(&denial))).await;
-            let attempt = Attempt::headless(shared.clone(), id, listening.name.clone(), peer, begun);
-            attempt.refused(&denial, matches!(told, Ok(Ok(()))));
-            linger(stream).await;
+    }
+
+    /// Waits for the next request, which the config of that moment will judge.
+    async fn another(&mut self, inlet: &mut Inlet) -> bool {
+        let shared = &self.worker.shared;
+        let patience = self.edition.listeners[self.listener].keepalive_timeout;
+        let mut phase = shared.phase.subscribe();
+        tokio::select! {
+            stirred = inlet.stir() => if stirred.is_err() || inlet.ahead.is_empty() { return false },
+            () = sleep(patience) => return false,
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => return false,
         }
-        Exchanged::Lost(Some(why)) => fail(Deny::ClientLost, why),
-        Exchanged::Lost(None) => {}
+        self.begun = shared.books.clock.mono();
+        let edition = shared.edition();
+        // Listeners keep their places as long as the gateway runs.
+        if edition.listeners.len() == self.edition.listeners.len() {
+            self.edition = edition;
+        }
+        true
+    }
+
+    /// A place among the handshakes under way, as a new connection would get one.
+    async fn next_place(&self) -> Option<Place> {
+        let shared = &self.worker.shared;
+        let share = shared.handshake_share(&self.edition, self.peer)?;
+        let place = timeout_at(self.deadline(), shared.handshakes.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Place::new(place, share))
+    }
+
+    fn handshake(&self, place: Place, number: usize) -> Handshake {
+        Handshake {
+            worker: self.worker.clone(),
+            id: self.id,
+            edition: self.edition.clone(),
+            listener: self.listener,
+            peer: self.peer,
+            ends: self.ends,
+            secure: self.secure,
+            certificate: self.certificate.clone(),
+            accepted: self.begun,
+            turn: Rc::default(),
+            may_keep: number < self.edition.listeners[self.listener].keepalive_requests,
+            carrying: self.carrying.clone(),
+            place: Cell::new(Some(place)),
+            opened: RefCell::new(None),
+            told: Cell::new(None),
+        }
+    }
+
+    /// It was the last request.
+    async fn finish(self, inlet: Inlet, unsent: Vec<u8>, handshake: &Handshake) {
+        let Inlet { mut stream, ahead, .. } = inlet;
+        let patience = handshake.turn.send_timeout.get();
+        let sent = async {
+            stream.write_all(&unsent).await?;
+            stream.flush().await
+        };
+        if !unsent.is_empty() && !matches!(timeout(patience, sent).await, Ok(Ok(()))) {
+            // Whoever waited for the 101 is lost: the handshake writes that down as it drops.
+            return;
+        }
+        let name = self.edition.listeners[self.listener].name.clone();
+        match (handshake.opened.take(), handshake.told.take()) {
+            (Some(handover), _) => begin(&self.worker, &self.edition, name, stream, &ahead, handover),
+            (None, Some(told)) => told::close(stream, &ahead, told).await,
+            (None, None) => linger(stream).await,
+        }
+    }
+
+    /// Answers what never became a request.
+    async fn refuse(self, mut stream: Stream, denial: Denial) {
+        let told = timeout(LINGER.0, async {
+            stream.write_all(&by_hand::answer(&denial)).await?;
+            stream.flush().await
+        });
+        let told = told.await;
+        self.headless().refused(&denial, matches!(told, Ok(Ok(()))));
+        linger(stream).await;
     }
 }
 
-/// What became of the one request.
-enum Exchanged {
-    /// It was answered; the socket is ours again, with what came behind the request.
-    Done(Stream, bytes::Bytes),
-    /// It never became a request, and has no answer yet.
-    Refused(Stream, Denial),
-    /// The client is gone: in the midst of the head, or after it, which its handshake has written down.
-    Lost(Option<&'static str>),
-}
-
-async fn exchange(stream: Stream, handshake: &Rc<Handshake>, deadline: Instant, max_head: usize) -> Exchanged {
+async fn exchange(inlet: Inlet, head: &Head, handshake: &Rc<Handshake>) -> Exchanged {
+    let turn = handshake.turn.clone();
     // Every refusal says `Connection: close`. hyper, told to keep no connection alive, would say it in the 101 too, where
     // some clients take `Upgrade` alone.
-    let guarded = by_hand::Guarded { stream, handshake: handshake.clone() };
     let mut connection = http1::Builder::new()
-        .max_buf_size(max_head)
-        .serve_connection(TokioIo::new(guarded), SharedHandshake(handshake.clone()));
-    let mut late = Box::pin(sleep_until(deadline));
+        .max_buf_size(handshake.edition.max_head)
+        .serve_connection(TokioIo::new(Message::new(inlet, head, turn.clone())), SharedHandshake(handshake.clone()));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Some(result));
         }
-        // The deadline is the head's: an upstream has its own.
-        if !handshake.head_seen.get() && Future::poll(late.as_mut(), cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        Poll::Pending
+        if turn.is_over() { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
-    let parts = connection.into_parts();
-    let stream = parts.io.into_inner().stream;
-    let bad = |status, why| Denial { status, ..Denial::new(Deny::BadHandshake, why) };
+    let message = connection.into_parts().io.into_inner();
+    let is_whole = message.is_whole();
+    let Message { inlet, unsent, .. } = message;
     match ended {
-        Some(Ok(())) => Exchanged::Done(stream, parts.read_buf),
-        None => Exchanged::Refused(
-            stream,
-            Denial::new(Deny::HandshakeTimeout, "the head took longer than handshake_timeout"),
-        ),
+        None if is_whole => Exchanged::Again(inlet),
+        None | Some(Ok(())) => Exchanged::Done(inlet, unsent),
+        Some(Err(_)) if turn.head_seen.get() => Exchanged::Lost,
         Some(Err(error)) if error.is_parse_too_large() => {
-            Exchanged::Refused(stream, bad(431, "the head is over max_header_size"))
+            Exchanged::Refused(inlet.stream, Denial { status: 431, ..bad("the head is over max_header_size") })
         }
-        Some(Err(error)) if error.is_parse() => Exchanged::Refused(stream, bad(400, "not HTTP/1.1")),
-        Some(Err(error)) if error.is_incomplete_message() && !handshake.head_seen.get() => {
-            Exchanged::Lost(Some("the client left in the midst of the head"))
-        }
-        Some(Err(_)) => Exchanged::Lost(None),
+        Some(Err(_)) => Exchanged::Refused(inlet.stream, bad("not HTTP/1.1")),
     }
 }
 

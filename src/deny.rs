@@ -139,7 +139,7 @@ macro_rules! reasons {
 
 reasons! {
     NotWebsocket      "not_websocket"      426 -    Client   "the request does not ask for a WebSocket of version 13";
-    BadHandshake      "bad_handshake"      400 -    Client   "the opening handshake is malformed or ambiguous";
+    BadHandshake      "bad_handshake"      400 -    Client   "the opening handshake, or another request, is malformed or ambiguous";
     HandshakeTimeout  "handshake_timeout"  408 -    Client   "TLS or the request did not arrive in time";
     BadProxyHeader    "bad_proxy_header"   400 -    Client   "the connection does not begin with a PROXY header of a trusted proxy";
     NoRoute           "no_route"           404 -    Client   "no route has this host and path";
@@ -170,8 +170,10 @@ reasons! {
     BadFrame          "bad_frame"          -   1002 Client   "a frame breaks RFC 6455";
     BadRenewal        "bad_renewal"        400 -    Client   "a renewal is a POST of one token that names a subject, as text/plain or where the route looks for one";
     NoSession         "no_session"         404 -    Client   "no live session of this subject can be renewed by this token";
+    BodyTooBig        "body_too_big"       413 -    Client   "a request's body is larger than the route allows";
+    PreflightRefused  "preflight_refused"  403 -    Client   "a page asks for a method or a header that the route's cors does not allow";
     UpstreamConnect   "upstream_connect"   502 1014 Upstream "no connection to the upstream could be made";
-    UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream did not answer with a valid 101";
+    UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream's answer is none, or is no valid 101 to a handshake";
     UpstreamTimeout   "upstream_timeout"   504 1014 Upstream "the upstream did not answer in time";
     UpstreamLost      "upstream_lost"      -   1014 Upstream "the upstream's connection ended without a Close";
     ClientLost        "client_lost"        499 -    Client   "the client's connection ended without a Close";
@@ -200,7 +202,7 @@ impl Deny {
     /// Whether a handshake can end with it in this version.
     #[must_use]
     pub const fn of_handshake(self) -> bool {
-        self.row().status.is_some() && !self.reserved() && !self.of_renewal_alone()
+        self.row().status.is_some() && !self.reserved() && !self.of_renewal_alone() && !self.of_request_alone()
     }
 
     /// Whether a renewal can be refused for it.
@@ -227,6 +229,21 @@ impl Deny {
 
     const fn of_renewal_alone(self) -> bool {
         matches!(self, Deny::BadRenewal | Deny::NoSession)
+    }
+
+    /// Whether an ordinary request can be refused, or its answer cut short, for it.
+    #[must_use]
+    pub const fn of_request(self) -> bool {
+        let of_handshake = self.of_handshake() && !matches!(self, Deny::NotWebsocket | Deny::NoRoute);
+        let of_stream = matches!(
+            self,
+            Deny::UpstreamLost | Deny::IdleTimeout | Deny::LifetimeOver | Deny::SlowConsumer | Deny::Kicked
+        );
+        of_handshake || of_stream || self.of_request_alone()
+    }
+
+    const fn of_request_alone(self) -> bool {
+        matches!(self, Deny::BodyTooBig | Deny::PreflightRefused)
     }
 
     /// Whether a session can end with it in this version: what has no status can't happen before, and of what has one
@@ -294,7 +311,8 @@ mod tests {
     #[test]
     fn every_reason_of_this_version_ends_a_handshake_a_renewal_or_a_session() {
         for deny in Deny::ALL {
-            assert_ne!(deny.reserved(), deny.of_handshake() || deny.of_session() || deny.of_renewal(), "{deny}");
+            let raised = deny.of_handshake() || deny.of_session() || deny.of_renewal() || deny.of_request();
+            assert_ne!(deny.reserved(), raised, "{deny}");
         }
     }
 

@@ -4,11 +4,14 @@
 //! more thread does what is no traffic: the admin's pages and the drain.
 
 mod bind;
+pub mod carrying;
 pub mod edition;
 mod history;
 mod house;
 pub mod lag;
+mod phase;
 mod shared;
+mod sockets;
 mod sources;
 mod status;
 pub mod turns;
@@ -29,12 +32,14 @@ use crate::load::Loaded;
 use crate::now::Clock;
 use crate::policy::overload::Pace;
 use crate::revocation_file::RevocationFile;
-use bind::{bind, named};
 use house::{Desk, keep_house};
 use turns::Turns;
 
+pub use carrying::{Carries, Carrying};
 pub use edition::{Edition, ListenerTls, Listening};
-pub use shared::{Phase, Place, Shared};
+pub use phase::Phase;
+pub use shared::{Place, Shared};
+pub use sockets::Sockets;
 
 /// One thread's share of the gateway.
 pub struct Worker {
@@ -70,44 +75,45 @@ impl Gateway {
     ///
     /// # Errors
     /// An address that can't be bound, or a file of the log that can't be opened, named; a thread that can't be made.
-    pub fn start(
+    pub fn start(loaded: Loaded, clock: Clock, format: Format, log: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::start_on(Sockets::bind(&loaded)?, loaded, clock, format, log)
+    }
+
+    /// Lets clients in on these sockets.
+    ///
+    /// # Errors
+    /// A file that can't be written; a thread that can't be made.
+    pub fn start_on(
+        sockets: Sockets,
         mut loaded: Loaded,
         clock: Clock,
         format: Format,
         log: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let workers = loaded.workers();
-        let mut sockets = Vec::new();
-        for (index, listen) in loaded.listen.iter().enumerate() {
-            sockets.push(bind(listen.address, workers).map_err(named(&format!("listen[{index}]"), listen.address))?);
-        }
-        let admin = match loaded.admin {
-            Some(address) => Some(bind(address, 1).map_err(named("admin", address))?.remove(0)),
-            None => None,
-        };
         let kept = match &loaded.revocation_file {
             Some(path) => Some(RevocationFile::open(path.clone(), &loaded.policy.revocations, clock.now().wall)?),
             None => None,
         };
-        let addresses = sockets.iter().map(|set| set[0].local_addr()).collect::<io::Result<Vec<_>>>()?;
-        let admin_address = admin.as_ref().map(StdListener::local_addr).transpose()?;
+        let (addresses, admin_address) = (sockets.addresses()?, sockets.admin_address()?);
+        let (admin, by_worker) = sockets.share_out(workers)?;
         let (access_log, guard) = AccessLog::start(&loaded.access_log, format, log)?;
         let (source, seen) = (loaded.source.take(), loaded.seen.clone());
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
+        shared.listen_on(sockets.into_offers());
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };
-        let started = gateway.spawn_all(sockets, workers, Desk { admin, source, seen });
+        let started = gateway.spawn_all(by_worker, Desk { admin, source, seen });
         if started.is_err() {
             gateway.stop();
         }
         started.map(|()| gateway)
     }
 
-    fn spawn_all(&mut self, mut sockets: Vec<Vec<StdListener>>, workers: usize, desk: Desk) -> io::Result<()> {
+    fn spawn_all(&mut self, by_worker: Vec<Vec<(usize, StdListener)>>, desk: Desk) -> io::Result<()> {
         // First, since the workers let clients in, and clients take descriptors.
         let shared = self.shared.clone();
         self.spawn("admin", move |runtime| keep_house(&runtime, &shared, desk))?;
-        for index in 0..workers {
-            let mine = sockets.iter_mut().map(|set| set.remove(0)).collect();
+        for (index, mine) in by_worker.into_iter().enumerate() {
             let shared = self.shared.clone();
             self.spawn(&format!("worker-{index}"), move |runtime| work(&runtime, shared, index, mine))?;
         }
@@ -147,12 +153,12 @@ impl Gateway {
 
     /// Lets nobody in any more and closes the sessions, spread over the drain time. Returns at once.
     pub fn drain(&self) {
-        self.advance(Phase::Draining);
+        self.shared.leave(None);
     }
 
     /// Cuts whatever is left. Returns at once.
     pub fn stop(&self) {
-        self.advance(Phase::Stopped);
+        self.shared.advance(Phase::Stopped);
     }
 
     /// Waits until everything has ended and is written down.
@@ -164,26 +170,16 @@ impl Gateway {
         drop(self.log);
         if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} threads of the gateway failed"))) }
     }
-
-    fn advance(&self, to: Phase) {
-        self.shared.phase.send_if_modified(|phase| {
-            let forward = (*phase as u8) < to as u8;
-            if forward {
-                *phase = to;
-            }
-            forward
-        });
-    }
 }
 
 /// A worker's life.
-fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<StdListener>) {
+fn work(runtime: &LocalRuntime, shared: Arc<Shared>, index: usize, sockets: Vec<(usize, StdListener)>) {
     let mut phase = shared.phase.subscribe();
     let worker = Rc::new(Worker { index, shared, turns: Turns::default() });
     runtime.block_on(async move {
         let watched = worker.shared.clone();
         tokio::task::spawn_local(async move { watched.lags[index].watch(&watched.books.clock).await });
-        for (listener, socket) in sockets.into_iter().enumerate() {
+        for (listener, socket) in sockets {
             match TcpListener::from_std(socket) {
                 Ok(socket) => drop(tokio::task::spawn_local(listener::run(worker.clone(), socket, listener))),
                 Err(error) => tracing::error!(listener, %error, "a listener can't be watched"),

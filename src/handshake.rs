@@ -2,10 +2,10 @@
 //!
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
-mod admission;
+pub(crate) mod admission;
 pub mod record;
 mod renew;
-mod slots;
+pub(crate) mod slots;
 pub mod told;
 
 use std::cell::{Cell, RefCell};
@@ -23,22 +23,25 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 
+use crate::connection::Turn;
 use crate::deny::Deny;
-use crate::gateway::{Edition, Listening, Phase, Place, Worker};
+use crate::gateway::{Carries, Edition, Listening, Place, Worker};
 use crate::id::Id;
 use crate::policy::certificate::Certificate;
 use crate::policy::forward::{self, Caller};
-use crate::policy::identity;
+use crate::policy::identity::{self, Identity};
 use crate::policy::overload::Pace;
 use crate::policy::proxy_protocol::{self, Ends};
 use crate::policy::request::Opening;
 use crate::policy::route::Route;
+use crate::policy::upward::Vouched;
 use crate::policy::{Admission, Ask, Denial};
+use crate::relay::{self, Reply};
 use crate::upstream::{self, Answered, Question};
 use record::Attempt;
 use told::Told;
 
-/// What hyper asks for each request of one connection; there is but one.
+/// One request of a connection, as hyper asks for its answer: a handshake, or what else comes beside it.
 pub struct Handshake {
     /// The thread's share of the gateway.
     pub worker: Rc<Worker>,
@@ -55,11 +58,16 @@ pub struct Handshake {
     /// Whether it came over TLS.
     pub secure: bool,
     /// The client's certificate, if it presented one; or why it can't be read.
-    pub certificate: Option<Result<Certificate, &'static str>>,
-    /// When the socket was accepted, in [`crate::now::Now::mono`].
+    pub certificate: Rc<Option<Result<Certificate, &'static str>>>,
+    /// When the socket was accepted, or this request began on a socket that had carried another, in
+    /// [`crate::now::Now::mono`].
     pub accepted: u64,
-    /// Whether the head is here, so that its deadline no longer counts.
-    pub head_seen: Cell<bool>,
+    /// How far the request is.
+    pub turn: Rc<Turn>,
+    /// Whether the connection may carry another request.
+    pub may_keep: bool,
+    /// The connection's place among those that carry ordinary requests.
+    pub carrying: Rc<Cell<Option<Carries>>>,
     /// Its place among the handshakes under way, and its address's share of them, until it has to wait.
     pub place: Cell<Option<Place>>,
     /// What a yes hands over to the connection once the 101 is out.
@@ -83,13 +91,13 @@ pub struct Handover {
 type Answer = Response<Full<Bytes>>;
 
 impl hyper::service::Service<Request<Incoming>> for SharedHandshake {
-    type Response = Answer;
+    type Response = Response<Reply>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let this = self.0.clone();
-        this.head_seen.set(true);
+        this.turn.head_seen.set(true);
         Box::pin(async move { Ok(this.handle(request).await) })
     }
 }
@@ -100,25 +108,36 @@ pub struct SharedHandshake(pub Rc<Handshake>);
 
 impl Handshake {
     /// The listener that it came through.
-    fn listening(&self) -> &Listening {
+    pub(crate) fn listening(&self) -> &Listening {
         &self.edition.listeners[self.listener]
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Reply> {
         let (parts, body) = request.into_parts();
         let policy = &self.edition.policy;
+        let own = |answer: Answer| answer.map(|text| Reply::own(text, self.turn.clone()));
         if let Some(asked) = renew::asked(policy, &parts) {
-            return renew::serve(self, asked, &parts, body).await;
+            return own(renew::serve(self, asked, &parts, body).await);
         }
+        if let Some((opening, route)) = policy.relayed(&parts) {
+            return Box::pin(relay::serve(self, opening, route, parts, body)).await;
+        }
+        own(self.shake(&parts).await)
+    }
+
+    /// Opens a session, or says why not.
+    async fn shake(&self, parts: &http::request::Parts) -> Answer {
+        let policy = &self.edition.policy;
         let client = policy.client(self.peer, &parts.headers);
-        let mut attempt = Attempt::new(self, client, &parts);
+        let mut attempt = Attempt::new(self, client, parts);
         let origin = parts.headers.get(header::ORIGIN).cloned();
-        match self.open(&parts, client, &mut attempt).await {
+        match self.open(parts, client, &mut attempt).await {
             Ok((route, admission, upstream)) => {
                 let allowed = origin.filter(|_| route.origins.is_some());
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = forward::answer(&route, &parts.headers, &upstream.headers, allowed.as_ref());
+                self.turn.switching.set(true);
                 self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
                 answer
             }
@@ -127,6 +146,7 @@ impl Handshake {
                 if let Some(told) = told::plan(self, &attempt, &denial)
                     && let Some(answer) = told::answer(&attempt, &parts.headers, allowed.as_ref())
                 {
+                    self.turn.switching.set(true);
                     self.told.set(Some(told));
                     attempt.told(&denial, told.code);
                     return answer;
@@ -157,7 +177,7 @@ impl Handshake {
             return Err(overloaded());
         }
         let unreadable = |why: &&'static str| Denial::new(Deny::BadHandshake, why);
-        let certificate = self.certificate.as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
+        let certificate = (*self.certificate).as_ref().map(|read| read.as_ref().map_err(unreadable)).transpose()?;
         let ask = Ask { opening: &opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
         let decision = admission::admit(shared, edition, &ask).await;
         attempt.decided(&decision);
@@ -168,11 +188,7 @@ impl Handshake {
         self.wait_for_turn(&admission, &route).await?;
         // Not before the wait, or it could be over when the upstream sees it.
         let mut vouched = std::mem::take(&mut admission.vouched);
-        let signed = vouched.sign(&route.upward, &admission.identity, shared.books.clock.now());
-        signed.map_err(|error| {
-            tracing::error!(connection_id = %self.id, route = &*route.name, error, "an assertion can't be signed");
-            Denial::new(Deny::Internal, "an assertion can't be signed")
-        })?;
+        self.sign(&mut vouched, &route, &admission.identity)?;
         let forwarded = edition.policy.forwarded(self.peer, &parts.headers);
         let caller = Caller {
             id: self.id,
@@ -198,15 +214,23 @@ impl Handshake {
         Ok((route, admission, answered))
     }
 
+    /// Adds the route's assertion, if it has one.
+    pub(crate) fn sign(&self, vouched: &mut Vouched, route: &Route, identity: &Identity) -> Result<(), Denial> {
+        vouched.sign(&route.upward, identity, self.worker.shared.books.clock.now()).map_err(|error| {
+            tracing::error!(connection_id = %self.id, route = &*route.name, error, "an assertion can't be signed");
+            Denial::new(Deny::Internal, "an assertion can't be signed")
+        })
+    }
+
     /// Its ends as an upstream is to see them: a client behind a proxy has an address, and a port that nobody knows.
-    fn ends_of(&self, client: IpAddr) -> Ends {
+    pub(crate) fn ends_of(&self, client: IpAddr) -> Ends {
         let known = self.ends.source.ip() == client;
         let source = if known { self.ends.source } else { SocketAddr::new(client, 0) };
         Ends { source, ..self.ends }
     }
 
     /// Waits for its turn, without its place: or those who wait would keep everybody else from being heard.
-    async fn rest(&self, wait_ms: u64) -> Result<(), Denial> {
+    pub(crate) async fn rest(&self, wait_ms: u64) -> Result<(), Denial> {
         if wait_ms == 0 {
             return Ok(());
         }
@@ -214,7 +238,7 @@ impl Handshake {
         let mut phase = self.worker.shared.phase.subscribe();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => Ok(()),
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+            _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
         }
     }
 
@@ -230,18 +254,18 @@ impl Handshake {
     }
 }
 
-const fn draining() -> Denial {
+pub(crate) const fn draining() -> Denial {
     Denial { deny: Deny::Draining, status: 503, retry_after: Some(1), why: "the gateway is stopping", behind: None }
 }
 
 /// Those who are refused at one moment do not come back at one moment: after 1 to 10 s, each when chance says.
-fn overloaded() -> Denial {
+pub(crate) fn overloaded() -> Denial {
     let chance = RandomState::new().hash_one(()) % 10;
     Denial { retry_after: Some(1 + chance), ..Denial::new(Deny::Overloaded, "the worker's lag is over max_lag") }
 }
 
 /// The answer to a refused handshake: status, headers, and one line of text with the label in front.
-fn refusal(denial: &Denial, allowed: Option<&HeaderValue>, challenge: bool) -> Answer {
+pub(crate) fn refusal(denial: &Denial, allowed: Option<&HeaderValue>, challenge: bool) -> Answer {
     let row = denial.deny.row();
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -14,6 +14,7 @@ pub mod policy;
 
 pub mod access_log;
 pub mod books;
+pub mod handover;
 pub mod keyset;
 pub mod metrics;
 pub mod revocation_file;
@@ -33,5 +34,6 @@ pub mod gateway;
 pub mod handshake;
 pub mod listener;
 pub mod load;
+pub mod relay;
 pub mod reload;
 pub mod revoking;

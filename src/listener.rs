@@ -9,32 +9,29 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connection::{self, Accepted};
-use crate::gateway::{Phase, Place, Worker};
+use crate::gateway::{Phase, Place, Shared, Worker};
 use crate::policy::overload::Pace;
 
 /// How long accepting rests after an error that is not one client's own.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts until the gateway drains; `index` is the listener's place in the file.
+/// Accepts until the gateway drains or another process does it; `index` is the listener's place in the file.
 pub async fn run(worker: Rc<Worker>, listener: TcpListener, index: usize) {
     let shared = worker.shared.clone();
-    let mut phase = shared.phase.subscribe();
-    let accept = accept(worker, &listener, index);
-    tokio::select! {
-        biased;
-        // The sender lives in `shared`, which lives here: there is no other end to this wait.
-        _ = phase.wait_for(|phase| *phase != Phase::Running) => {}
-        () = accept => {}
-    }
-}
-
-async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
-    let shared = &worker.shared;
     let metrics = &shared.books.metrics;
+    let mut phase = shared.phase.subscribe();
     loop {
-        match listener.accept().await {
+        // Given up here alone: who was accepted is never dropped for a change of the phase.
+        let accepted = tokio::select! {
+            biased;
+            // The sender lives in `shared`, which lives here: there is no other end to this wait.
+            _ = phase.wait_for(|phase| !phase.accepts()) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((tcp, peer)) => {
                 metrics.accepted(index);
                 let id = shared.books.ids.next();
@@ -48,8 +45,8 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                     metrics.shed(index);
                     continue;
                 };
-                // Reached, this bound leaves further clients in the kernel's queue. It is never closed.
-                let Ok(place) = shared.handshakes.clone().acquire_owned().await else { return };
+                // Reached, this bound leaves further clients in the kernel's queue.
+                let Some(place) = place(&shared).await else { return };
                 let accepted = Accepted { id, tcp, peer, edition, listener: index, place: Place::new(place, share) };
                 tokio::task::spawn_local(connection::serve(worker.clone(), accepted));
             }
@@ -62,6 +59,17 @@ async fn accept(worker: Rc<Worker>, listener: &TcpListener, index: usize) {
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+/// A place among the handshakes under way, once one is free; none if the gateway stops before.
+async fn place(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+    let mut phase = shared.phase.subscribe();
+    tokio::select! {
+        biased;
+        // It is never closed.
+        place = shared.handshakes.clone().acquire_owned() => place.ok(),
+        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => None,
     }
 }
 

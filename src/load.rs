@@ -55,6 +55,8 @@ pub struct Loaded {
     pub handshakes_in_flight: usize,
     /// The same by address.
     pub handshakes_in_flight_per_ip: usize,
+    /// Bounds on connections that carry ordinary requests.
+    pub http_connections: config::HttpConnections,
     /// Bytes that all sessions together may keep.
     pub max_buffered: u64,
     /// Milliseconds that a worker may be behind.
@@ -63,6 +65,10 @@ pub struct Loaded {
     pub max_head: usize,
     /// How long a drain takes.
     pub drain_timeout: Duration,
+    /// How long clients are let in before one.
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over.
+    pub upgrade_timeout: Duration,
     /// How often it is looked whether files have changed.
     pub auto_reload: Option<Duration>,
     /// The form of the access log, and where it goes.
@@ -81,6 +87,8 @@ pub struct Loaded {
 pub struct Listen {
     /// Where.
     pub address: SocketAddr,
+    /// Instead of that, the socket of this name, where a service manager opened it.
+    pub socket: Option<String>,
     /// Present: TLS, and a hash of what it is made of.
     pub tls: Option<(Arc<ServerConfig>, Box<[u8]>)>,
     /// When each of its certificates ends, by its file, in seconds since 1970.
@@ -91,6 +99,10 @@ pub struct Listen {
     pub proxy_protocol: ProxyProtocol,
     /// For all of these and the head together.
     pub handshake_timeout: Duration,
+    /// For the next request, once there was one.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection.
+    pub keepalive_requests: usize,
 }
 
 impl Loaded {
@@ -183,11 +195,14 @@ fn compile(
         workers: config.server.workers,
         handshakes_in_flight: config.server.handshakes_in_flight,
         handshakes_in_flight_per_ip: config.server.handshakes_in_flight_per_ip,
+        http_connections: config.server.http_connections,
         max_buffered: config.server.max_buffered.0,
         max_lag: millis(config.server.max_lag),
         // At most 64 KiB: so it parsed.
         max_head: config.server.max_header_size.0 as usize,
         drain_timeout: config.server.drain_timeout,
+        drain_delay: config.server.drain_delay,
+        upgrade_timeout: config.server.upgrade_timeout,
         access_log,
         auto_reload: config.server.auto_reload_interval,
         warnings: Report::warnings(name, text, warnings),
@@ -289,11 +304,14 @@ fn listeners(
             .filter_map(|(file, pair)| Some((file.clone(), certificates::not_after(&pair.chain)?)));
         listeners.push(Listen {
             address: listen.address,
+            socket: listen.socket.clone(),
             tls: tls.map(|config| (config, print)),
             ends: ends.collect(),
             verify_client: clients.as_ref().map(|clients| clients.verify),
             proxy_protocol: listen.proxy_protocol,
             handshake_timeout: listen.handshake_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            keepalive_requests: listen.keepalive_requests,
         });
     }
     listeners

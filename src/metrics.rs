@@ -10,6 +10,7 @@ pub mod family;
 mod process;
 mod redis;
 mod reloads;
+mod requests;
 mod revocations;
 mod scrape;
 mod text;
@@ -32,6 +33,7 @@ pub use counts::{CapFill, CertificateEnd, KeySetFill, KeysFill, LimitCounts, Sou
 pub use example::Example;
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use reloads::ReloadCounts;
+pub use requests::RequestEnd;
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
 
@@ -116,6 +118,16 @@ impl Metrics {
         self.route(route).renewals.up(result.err());
     }
 
+    /// Counts an ordinary request as under way.
+    pub fn request_began(&self, route: usize) {
+        self.route(route).requests.began();
+    }
+
+    /// Counts its end; none of one that only asked whether it may come.
+    pub fn request_ended(&self, route: usize, end: Option<RequestEnd>) {
+        self.route(route).requests.ended(end);
+    }
+
     /// Counts a session that outlives its identity.
     pub fn identity_expired(&self, route: usize) {
         self.route(route).expired.up();
@@ -131,6 +143,11 @@ impl Metrics {
     /// Counts a warning that a cap is nearly full.
     pub fn cap_warned(&self) {
         self.counts.cap_warnings.up();
+    }
+
+    /// Counts a new binary that did not take over.
+    pub fn upgrade_failed(&self) {
+        self.counts.upgrade_failures.up();
     }
 
     /// Counts a change of the revocations that could not be written to their file.

@@ -25,6 +25,8 @@ pub mod origin;
 pub mod overload;
 pub mod proxy_protocol;
 pub mod rates;
+pub mod raw;
+pub mod relay;
 pub mod remote;
 pub mod renew;
 pub mod request;
@@ -33,6 +35,7 @@ pub mod revocation;
 pub mod roll;
 pub mod route;
 pub mod slots;
+pub mod spread;
 pub mod stages;
 pub mod target;
 pub mod tell;
@@ -236,5 +239,11 @@ impl Decision {
             turn: 0,
             verdict: Err(Denial::new(Deny::Internal, "undecided")),
         }
+    }
+
+    /// Milliseconds until its turn comes, from this moment of [`Now::mono`] on.
+    #[must_use]
+    pub fn wait_ms(&self, now: u64) -> u64 {
+        self.turn.saturating_sub(now)
     }
 }

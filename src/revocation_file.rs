@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 
 use crate::config::file;
@@ -18,7 +18,7 @@ use crate::policy::revocation::entry::Entry;
 use crate::policy::revocation::{MAX_ENTRIES, Revocations, record};
 
 /// Bytes: what a full list of the longest entries takes, so that what was written can be read.
-const MOST: u64 = (MAX_ENTRIES as u64 + 1) * record::MAX_ENTRY;
+pub(crate) const MOST: u64 = (MAX_ENTRIES as u64 + 1) * record::MAX_ENTRY;
 
 /// The owner alone: subjects stand in it.
 const MODE: u32 = 0o600;
@@ -48,8 +48,28 @@ pub fn missing_folder(path: &Path) -> Option<&Path> {
 #[derive(Debug)]
 pub struct RevocationFile {
     path: PathBuf,
-    /// The number of the last change that stands in it. Whoever writes holds it, also when nobody waits any more.
-    written: Arc<Mutex<u64>>,
+    /// What stands in it. Whoever writes holds it, also when nobody waits any more.
+    written: Arc<Mutex<Written>>,
+}
+
+/// What is known of the file.
+#[derive(Debug)]
+struct Written {
+    /// The number of the last change that stands in it.
+    generation: u64,
+    /// Another process writes it from now on, and has written all that this one knew.
+    given_away: bool,
+}
+
+/// While it lives, nobody writes.
+#[derive(Debug)]
+pub struct Held(OwnedMutexGuard<Written>);
+
+impl Held {
+    /// Leaves the file to another process: what waited to be written is in it.
+    pub fn give_away(mut self) {
+        self.0.given_away = true;
+    }
 }
 
 impl RevocationFile {
@@ -62,7 +82,8 @@ impl RevocationFile {
         replace(&path, &record::write(entries)).map_err(|error| {
             io::Error::new(error.kind(), format!("revocation.file: `{}` can't be written: {error}", path.display()))
         })?;
-        Ok(Self { path, written: Arc::new(Mutex::new(generation)) })
+        let written = Written { generation, given_away: false };
+        Ok(Self { path, written: Arc::new(Mutex::new(written)) })
     }
 
     /// Returns once all that changed before the call is on the disk. Changes that come at once are written at once: who
@@ -73,17 +94,25 @@ impl RevocationFile {
     pub async fn save(&self, revocations: &Arc<Revocations>, wall: u64) -> io::Result<()> {
         let wanted = revocations.generation();
         let mut written = self.written.clone().lock_owned().await;
-        if *written >= wanted {
+        if written.generation >= wanted || written.given_away {
             return Ok(());
         }
         let (revocations, path) = (revocations.clone(), self.path.clone());
         let writing = spawn_blocking(move || {
             let (generation, entries) = revocations.state(wall);
             replace(&path, &record::write(entries))?;
-            *written = generation;
+            written.generation = generation;
             Ok(())
         });
         writing.await.map_err(io::Error::other)?
+    }
+}
+
+impl RevocationFile {
+    /// Waits until nobody writes, and keeps it so. Not to be called where a runtime runs.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        Held(self.written.clone().blocking_lock_owned())
     }
 }
 

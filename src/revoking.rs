@@ -2,11 +2,14 @@
 //! "redis"` at every gateway that shares it. All of it happens on the thread that carries no traffic.
 
 mod follow;
+mod freeze;
 mod inbox;
 mod sharing;
 mod tell;
 
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::books::Books;
 use crate::config::OnError;
@@ -27,6 +30,18 @@ pub struct Revoking {
     revocations: Arc<Revocations>,
     file: Option<RevocationFile>,
     sharing: Option<Sharing>,
+    /// Another process has the list, or is about to: nothing is taken in here. Held while something is, so that it is either
+    /// in what that process gets or refused.
+    frozen: Mutex<bool>,
+}
+
+/// Why a revocation was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no room.
+    Full,
+    /// Another process takes over.
+    Frozen,
 }
 
 /// A revocation that was taken in.
@@ -54,6 +69,8 @@ pub enum Lifted {
     NotSaved,
     /// The store does not answer: it stands as it stood.
     NotShared,
+    /// Another process takes over: it stands as it stood.
+    Frozen,
 }
 
 impl Revoking {
@@ -67,7 +84,7 @@ impl Revoking {
     ) -> Self {
         let clock = books.clock.clone();
         let sharing = redis.map(|(redis, counts)| Sharing::new(redis, revocations.clone(), clock, counts));
-        Self { books, revocations, file, sharing }
+        Self { books, revocations, file, sharing, frozen: Mutex::new(false) }
     }
 
     /// The list.
@@ -79,10 +96,11 @@ impl Revoking {
     /// Takes a revocation in, and has the sessions end that it hits.
     ///
     /// # Errors
-    /// There is no room; nothing was changed.
-    pub async fn revoke(&self, wanted: Wanted) -> Result<Done, Full> {
+    /// Why not; nothing was changed.
+    pub async fn revoke(&self, wanted: Wanted) -> Result<Done, Refused> {
         let wall = self.books.clock.now().wall;
-        let revoked = self.revocations.revoke(wanted, wall)?;
+        let revoked = self.unless_frozen(|| self.revocations.revoke(wanted, wall)).ok_or(Refused::Frozen)?;
+        let revoked = revoked.map_err(|Full| Refused::Full)?;
         let key = self.sharing.as_ref().map(|sharing| sharing.said(revoked.entry.clone()));
         // The list first, the sessions then: who is in neither yet looks at the list once it is among the sessions.
         let mut lives = self.books.sessions.all();
@@ -111,8 +129,11 @@ impl Revoking {
     pub async fn lift(&self, id: Id) -> Lifted {
         let wall = self.books.clock.now().wall;
         match &self.sharing {
-            None if !self.revocations.lift(id, wall) => return Lifted::Unknown,
-            None => {}
+            None => match self.unless_frozen(|| self.revocations.lift(id, wall)) {
+                Some(true) => {}
+                Some(false) => return Lifted::Unknown,
+                None => return Lifted::Frozen,
+            },
             Some(sharing) => {
                 let Some(entry) = self.revocations.get(id, wall) else { return Lifted::Unknown };
                 let lifted = sharing.lift(&entry).await;

@@ -61,9 +61,7 @@ pub async fn dial(
 ) -> Result<Answered, Denial> {
     let Question { request, preamble } = question;
     let late = |why| move |_| Denial::new(Deny::UpstreamTimeout, why);
-    let stream = timeout(Duration::from_millis(target.connect_timeout), connect(&target.transport, tls, &preamble))
-        .await
-        .map_err(late("connect_timeout"))??;
+    let stream = connect_in_time(target, tls, &preamble).await?;
     let asked = request.headers().clone();
     let (response, stream, first) =
         timeout(Duration::from_millis(target.response_timeout), exchange(stream, request, max_head))
@@ -72,6 +70,16 @@ pub async fn dial(
     let deflate = check(&asked, &response, pass_errors)?;
     let stream = stream.ok_or(refused("its connection ended with its 101"))?;
     Ok(Answered { stream, first, headers: response.into_parts().0.headers, deflate })
+}
+
+/// Connects, within `connect_timeout`.
+///
+/// # Errors
+/// `upstream_connect` or `upstream_timeout`.
+pub async fn connect_in_time(target: &Target, tls: Option<&TlsConnector>, preamble: &[u8]) -> Result<Stream, Denial> {
+    let connecting = connect(&target.transport, tls, preamble);
+    let in_time = timeout(Duration::from_millis(target.connect_timeout), connecting).await;
+    in_time.map_err(|_| Denial::new(Deny::UpstreamTimeout, "connect_timeout"))?
 }
 
 const fn refused(why: &'static str) -> Denial {

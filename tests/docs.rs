@@ -121,6 +121,7 @@ fn the_pages_show_the_files_of_examples_as_they_are() {
     let mut shown = BTreeSet::new();
     for (page, fence, file) in [
         ("README.md", "toml", "minimal.toml"),
+        ("docs/http.md", "toml", "socketio.toml"),
         ("docs/authentication.md", "python", "fastapi-identity.py"),
         ("docs/authentication.md", "js", "browser-reconnect.js"),
         ("docs/authentication.md", "python", "reconnect.py"),

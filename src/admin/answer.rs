@@ -11,7 +11,7 @@ use hyper::body::Body;
 use serde_json::json;
 
 use super::reply::{self, TEXT, not_allowed, refuse};
-use super::{AdminState, connections, page, revocations};
+use super::{AdminState, connections, drain, page, revocations};
 use crate::reload::Outcome;
 
 const INDEX: &str = "\
@@ -36,6 +36,9 @@ wsgate
               or {\"claim\": \"sid\", \"value\": \"..\"}; and \"expires_in\": \"2h\" or \"expires\", \"jwt\": NAME, \"note\": TEXT
 /revocations/ID
               DELETE: lifts it
+
+/drain        POST: as SIGTERM does, lets nobody new in, closes the sessions one after the other, and ends;
+              ?window=30s: over this time instead of drain_timeout
 ";
 
 /// The answer; of a HEAD request too, whose body hyper leaves out.
@@ -62,6 +65,8 @@ where
         (_, Some(id), _) if method == Method::DELETE => connections::close_one(&state, peer, id, query),
         (_, _, Some(id)) if method == Method::DELETE => revocations::lift(state.clone(), peer, id.to_owned()).await,
         (_, Some(_), _) | (_, _, Some(_)) => not_allowed("DELETE"),
+        ("/drain", ..) if method == Method::POST => drain::post(&state, peer, query),
+        ("/drain", ..) => not_allowed("POST"),
         _ => read(&state, path, &request, reads),
     }
 }

@@ -15,15 +15,17 @@ use tokio::time::timeout;
 
 use super::reply::{self, refuse};
 use super::{AdminState, query};
-use crate::policy::revocation::Full as NoRoom;
 use crate::policy::revocation::entry::Entry;
-use crate::revoking::{Done, Lifted};
+use crate::revoking::{Done, Lifted, Refused};
 
 /// Bytes. One revocation takes two or three thousand at most.
 const MAX_BODY: usize = 16 * 1024;
 
 /// For the whole of it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Said while another process takes over.
+const FROZEN: &str = "a new process is taking over, and nothing was changed: ask again in a second";
 
 /// The page for those who look.
 pub(super) fn list(state: &AdminState, query: &str) -> Response<Full<Bytes>> {
@@ -91,7 +93,8 @@ async fn revoke(state: &AdminState, peer: SocketAddr, body: &[u8]) -> Response<F
     };
     let done = match state.revoking.revoke(wanted).await {
         Ok(done) => done,
-        Err(NoRoom) => {
+        Err(Refused::Frozen) => return refuse(StatusCode::SERVICE_UNAVAILABLE, FROZEN),
+        Err(Refused::Full) => {
             let message = format!(
                 "there are {} revocations already, as many as `entries` of [revocation] allows: nothing was revoked\n\
                  lift some, raise it, or revoke a subject instead of its tokens one by one",
@@ -154,6 +157,7 @@ pub(super) async fn lift(state: Arc<AdminState>, peer: SocketAddr, id: String) -
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "it is lifted, but the file can't be written: after a restart it counts again",
             ),
+            Lifted::Frozen => refuse(StatusCode::SERVICE_UNAVAILABLE, FROZEN),
             Lifted::NotShared => refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Redis does not answer, and a revocation is lifted at all gateways or at none: try again",

@@ -20,6 +20,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     pub phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<Vec<String>>,
     pub sessions: u64,
     pub handshakes_in_flight: u64,
@@ -36,6 +38,14 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisStatus>,
     pub config: ConfigStatus,
+}
+
+/// How far a gateway is that leaves.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the table of the docs says it")]
+pub struct DrainStatus {
+    pub left: u64,
+    pub deadline_seconds: u64,
 }
 
 /// One worker.

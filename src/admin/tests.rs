@@ -54,6 +54,9 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         books,
         ready: Box::new(|| Ok(())),
         status: Box::new(|| panic!("the gateway's own")),
+        drain: Box::new(|window| {
+            Some(DrainStatus { left: 2, deadline_seconds: window.map_or(20, |window| window.as_secs()) })
+        }),
         guard: Box::new(move || guard.clone()),
         reload: Box::new(|| panic!("the gateway's own")),
     })

@@ -77,7 +77,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let signer = Signer::new(folder.secret(), clock).map_err(Failure::CouldNotRun)?;
     print(&words::welcome(&places, &folder, &signer).map_err(Failure::CouldNotRun)?)?;
     let house = keep_house(page::Page::new(places, signer, gateway.shared().clone()), page, upstream)?;
-    signals.until_stopped(gateway)?;
+    signals.until_stopped(gateway, None)?;
     house.join().map_err(|_| Failure::CouldNotRun("the demo's page or its upstream failed".to_owned()))
 }
 

@@ -1,89 +1,78 @@
-//! `wsgate run`: load, start, wait for a signal, drain.
+//! `wsgate run`: load, start or take over, wait for a signal, drain.
+
+mod inherited;
+mod service;
+mod signals;
+mod upgrade;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, load};
 use crate::access_log::Format;
 use crate::config::LogFormat;
-use crate::gateway::{Gateway, Phase};
+use crate::gateway::{Gateway, Sockets};
+use crate::handover::Offer;
+use crate::handover::take::Taker;
+use crate::load::Loaded;
 use crate::now::Clock;
-use crate::reload::Trigger;
+use crate::policy::revocation::record;
+use upgrade::Upgrades;
+
+pub(super) use signals::Signals;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     log_to_stderr();
+    let upgrades = Upgrades::new();
+    let taker = Taker::announced()?;
+    let inherited = inherited::offers().map_err(Failure::CouldNotRun)?;
+    let started = start(config, inherited, taker.as_ref());
+    if let (Err(failure), Some(taker)) = (&started, &taker) {
+        taker.failed(match failure {
+            Failure::No => "its config is wrong, as its own messages say",
+            Failure::CommandLine(why) | Failure::CouldNotRun(why) => why,
+        });
+    }
+    let (gateway, signals) = started?;
+    if let Some(taker) = taker {
+        taker.ready();
+    }
+    signals.until_stopped(gateway, Some(&upgrades))
+}
+
+fn start(config: &Path, inherited: Vec<Offer>, taker: Option<&Taker>) -> Result<(Gateway, Signals), Failure> {
     let loaded = load(config)?;
     raise_descriptor_limit(loaded.policy.total.limit());
     let format = format(loaded.access_log.format);
     let workers = loaded.workers();
     let signals = Signals::listen()?;
-    let gateway = Gateway::start(loaded, Clock::system(), format, io::stdout())?;
+    let sockets = match taker {
+        Some(taker) => take_over(taker, &loaded)?,
+        None => inherited::claim(&loaded, inherited).map_err(Failure::CouldNotRun)?,
+    };
+    let gateway = Gateway::start_on(sockets, loaded, Clock::system(), format, io::stdout())?;
     for address in &gateway.addresses {
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
         tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
     }
-    signals.until_stopped(gateway)
+    Ok((gateway, signals))
 }
 
-/// The signals that a gateway listens to. Made before it starts: what this takes, clients may have used up later.
-pub(super) struct Signals {
-    runtime: Runtime,
-    term: Signal,
-    int: Signal,
-    hangup: Signal,
-    usr1: Signal,
-}
-
-impl Signals {
-    /// From here on the signals are ours.
-    pub(super) fn listen() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let inside = runtime.enter();
-        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let (hangup, usr1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
-        drop(inside);
-        Ok(Self { runtime, term, int, hangup, usr1 })
+/// Has an old process give way: its sockets, and its revocations instead of those in the file, which it wrote last.
+fn take_over(taker: &Taker, loaded: &Loaded) -> Result<Sockets, Failure> {
+    let given = taker.loaded()?;
+    let revocations = record::read(&given.revocations).map_err(Failure::CouldNotRun)?;
+    loaded.policy.revocations.replace(revocations);
+    let (sockets, left) = Sockets::claim(loaded, given.offers)?;
+    for offer in left {
+        tracing::info!(address = %offer.address, "no longer listened on: the config does not name it any more");
     }
-
-    /// Serves until a signal drains the gateway, or a second one ends it, and everything is written down.
-    pub(super) fn until_stopped(self, gateway: Gateway) -> Result<(), Failure> {
-        let Self { runtime, mut term, mut int, mut hangup, mut usr1 } = self;
-        runtime.block_on(async {
-            let mut phase = gateway.shared().phase.subscribe();
-            let mut signals = 0;
-            loop {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = int.recv() => {}
-                    _ = hangup.recv() => {
-                        gateway.shared().reloads.ask(Trigger::Signal);
-                        continue;
-                    }
-                    _ = usr1.recv() => {
-                        gateway.reopen_log();
-                        continue;
-                    }
-                    _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
-                }
-                signals += 1;
-                if signals == 1 {
-                    tracing::info!("draining; a second signal ends at once");
-                    gateway.drain();
-                } else {
-                    gateway.stop();
-                }
-            }
-        });
-        gateway.join()?;
-        Ok(())
-    }
+    Ok(sockets)
 }
 
 /// Says on standard error what is no traffic: `RUST_LOG` chooses how much.

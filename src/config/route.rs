@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{CertificateSubject, ClientCertificate};
+use super::http::{Cors, Http};
 use super::limits::{Bytes, Connections, Fragments, Handshakes, Limits, Messages};
 use super::value::{self, OneOrMany, Origins, Size, TokenFrom};
 use super::{ProxyVersion, Require, five_seconds, ten_seconds, yes};
@@ -97,6 +98,24 @@ pub struct Route {
     /// The rates of handshakes, as nginx's `limit_req`: a table, or a list of tables.
     #[serde(default)]
     pub handshakes: Limits<Handshakes>,
+    /// Whether ordinary requests, which ask for no WebSocket, go to the upstream too: `refuse` or `forward`.
+    #[serde(default)]
+    pub http: Http,
+    /// The rates of ordinary requests, as those of handshakes. Default: each is charged as a handshake is.
+    pub requests: Option<Limits<Handshakes>>,
+    /// The largest body of an ordinary request.
+    #[serde(default = "one_mib")]
+    pub max_body_size: Size,
+    /// How long a body may be waited for, beyond one second for each 500 bytes of it that came.
+    #[serde(default = "thirty_seconds", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub body_timeout: Duration,
+    /// How long the upstream may say nothing while it owes an answer, or more of one, to an ordinary request.
+    #[serde(default = "one_minute", with = "value::duration")]
+    #[schemars(with = "value::TimeText")]
+    pub read_timeout: Duration,
+    /// What pages of other origins may do besides opening sockets. Absent: the upstream says so itself.
+    pub cors: Option<Cors>,
     /// The rates of messages, likewise.
     #[serde(default)]
     pub messages: Limits<Messages>,
@@ -196,6 +215,10 @@ pub struct ExpiryNotice {
 
 fn twenty_seconds() -> Duration {
     Duration::from_secs(20)
+}
+
+fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
 }
 
 fn one_minute() -> Duration {

@@ -28,7 +28,7 @@ pub use key_part::KeyPart;
 pub use number::{Rate, Size};
 pub use redis_url::{RedisUrl, RedisUrls};
 pub use source::{KeySet, Secret, Source};
-pub use time::{IntervalText, TimeText, duration, interval, leeway, optional_duration};
+pub use time::{IntervalText, TimeText, delay, duration, interval, leeway, optional_duration};
 pub use token_from::TokenFrom;
 pub use url::Url;
 pub use word::{Algorithm, OneOrMany, Origins};

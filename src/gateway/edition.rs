@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::carrying::CarryingBounds;
 use crate::admin::Guard;
 use crate::config::{Config, ProxyProtocol};
 use crate::keyset::Keysets;
@@ -32,12 +33,18 @@ pub struct Edition {
     pub keysets: Arc<Keysets>,
     /// How many handshakes under way one address may have.
     pub handshakes_of_ip: Bound,
+    /// How many connections may carry ordinary requests.
+    pub carrying: CarryingBounds,
     /// Bytes of a request's or an answer's head.
     pub max_head: usize,
     /// How far, in milliseconds, a worker may be behind.
     pub max_lag: u64,
     /// Over how long sessions are told to go.
     pub drain_timeout: Duration,
+    /// How long clients are let in before that.
+    pub drain_delay: Duration,
+    /// How long a new binary may take to take over.
+    pub upgrade_timeout: Duration,
     /// How often it is looked whether its files have changed.
     pub auto_reload: Option<Duration>,
     /// Who may ask at the operator's listener.
@@ -57,6 +64,10 @@ pub struct Listening {
     pub name: Arc<str>,
     /// For TLS and the head together.
     pub handshake_timeout: Duration,
+    /// For the next request, once there was one.
+    pub keepalive_timeout: Duration,
+    /// Requests of one connection.
+    pub keepalive_requests: usize,
     /// Present: it speaks TLS.
     pub tls: Option<ListenerTls>,
     /// When each of its certificates ends, by its file, in seconds since 1970.
@@ -95,9 +106,12 @@ impl Edition {
                 known_sets,
             )),
             handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
+            carrying: CarryingBounds::new(loaded.http_connections.total, loaded.http_connections.per_ip),
             max_head: loaded.max_head,
             max_lag: loaded.max_lag,
             drain_timeout: loaded.drain_timeout,
+            drain_delay: loaded.drain_delay,
+            upgrade_timeout: loaded.upgrade_timeout,
             auto_reload: loaded.auto_reload,
             admin_guard: Arc::new(Guard::new(loaded.admin_token, loaded.admin.map(|address| address.ip()))),
             admin_tls: loaded.admin_tls.map(TlsAcceptor::from),
@@ -121,6 +135,8 @@ impl Listening {
             address: listen.address,
             name: name.clone(),
             handshake_timeout: listen.handshake_timeout,
+            keepalive_timeout: listen.keepalive_timeout,
+            keepalive_requests: listen.keepalive_requests,
             tls: listen.tls.map(|(config, print)| ListenerTls { acceptor: config.into(), print }),
             ends: listen.ends,
             proxy_protocol: listen.proxy_protocol,

@@ -20,13 +20,13 @@ use crate::store::{self, Heard};
 
 /// What that thread needs beside what all share, before there is the thread.
 pub(super) struct Desk {
-    pub(super) admin: Option<StdListener>,
+    pub(super) admin: Vec<StdListener>,
     /// Where the config can be read from again, and what its files held.
     pub(super) source: Option<Source>,
     pub(super) seen: Seen,
 }
 
-/// The other thread's life: the admin's pages and the key sets until the drain is over.
+/// The other thread's life: the admin's pages, on these sockets, and the key sets until the drain is over.
 pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Desk) {
     runtime.block_on(async {
         let Desk { admin, source, seen } = desk;
@@ -38,24 +38,17 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
             tokio::task::spawn_local(leases::run(wishes, redis.clone(), clock));
             tokio::task::spawn_local(redis.run(heard(shared.clone())));
         }
-        if let Some(socket) = admin {
+        let history = Arc::new(History::new(&shared.books));
+        if !admin.is_empty() {
+            tokio::task::spawn_local(history.clone().keep(shared.books.clone()));
+        }
+        let state = Arc::new(pages(shared, history));
+        for socket in admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let history = Arc::new(History::new(&shared.books));
-                    let samples = history.clone();
-                    let (looked_at, shown, guarded, certified) =
-                        (shared.clone(), shared.clone(), shared.clone(), shared.clone());
-                    let state = AdminState {
-                        books: shared.books.clone(),
-                        ready: Box::new(move || is_ready(&looked_at)),
-                        status: Box::new(move || status::of(&shown, &history, is_ready(&shown))),
-                        guard: Box::new(move || guarded.edition().admin_guard.clone()),
-                        reload: Box::new(reload_by(shared.clone())),
-                        revoking: shared.revoking.clone(),
-                    };
-                    tokio::task::spawn_local(samples.keep(shared.books.clone()));
+                    let certified = shared.clone();
                     let tls = Rc::new(move || certified.edition().admin_tls.clone());
-                    tokio::task::spawn_local(admin::serve(socket, tls, Arc::new(state), shared.phase.subscribe()));
+                    tokio::task::spawn_local(admin::serve(socket, tls, state.clone(), shared.phase.subscribe()));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
@@ -66,11 +59,29 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
             () = drain::run(shared) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
         }
-        shared.phase.send_replace(Phase::Stopped);
+        shared.advance(Phase::Stopped);
         if let Some(redis) = &shared.redis {
             redis.leave().await;
         }
     });
+}
+
+/// What the operator's pages are made of.
+fn pages(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
+    let of = || shared.clone();
+    let (ready, shown, left, guarded) = (of(), of(), of(), of());
+    AdminState {
+        books: shared.books.clone(),
+        ready: Box::new(move || is_ready(&ready)),
+        status: Box::new(move || status::of(&shown, &history, is_ready(&shown))),
+        drain: Box::new(move |window| {
+            left.leave(window);
+            status::drain(&left)
+        }),
+        guard: Box::new(move || guarded.edition().admin_guard.clone()),
+        revoking: shared.revoking.clone(),
+        reload: Box::new(reload_by(shared.clone())),
+    }
 }
 
 /// What `POST /reload` does.
@@ -91,7 +102,7 @@ fn heard(shared: Arc<Shared>) -> store::Listener {
 
 /// Whether new sessions are taken, of every issuer; if not, why.
 fn is_ready(shared: &Shared) -> Result<(), String> {
-    if shared.is_draining() {
+    if *shared.phase.borrow() != Phase::Running {
         return Err("draining".to_owned());
     }
     let mut missing = shared.edition().keysets.missing(&shared.books.clock);

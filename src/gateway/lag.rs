@@ -20,6 +20,8 @@ pub struct Lag {
     steady: AtomicU64,
     /// What is added to each.
     pretended: AtomicU64,
+    /// How many there were.
+    ticks: AtomicU64,
 }
 
 impl Lag {
@@ -27,6 +29,12 @@ impl Lag {
     #[must_use]
     pub fn last_ms(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// How many ticks there were: a worker that hangs has no more.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     /// How the worker stands, where `bound_ms` of lag is allowed.
@@ -50,6 +58,7 @@ impl Lag {
             let late = took.saturating_sub(millis(TICK)) + self.pretended.load(Ordering::Relaxed);
             self.last.store(late, Ordering::Relaxed);
             self.steady.store(ticks.note(late), Ordering::Relaxed);
+            self.ticks.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -1,20 +1,26 @@
 //! What all threads of a gateway share for as long as it runs, and how it is made of what was loaded. What a config makes is
 //! in the [`Edition`].
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::carrying::Carrying;
 use super::edition::Edition;
 use super::lag::Lag;
+use super::phase::Phase;
 use super::sources;
 use crate::access_log::AccessLog;
 use crate::books::Books;
 use crate::books::recent::Recent;
 use crate::deny::Deny;
+use crate::drain::Drain;
+use crate::handover::Offer;
 use crate::id::Ids;
 use crate::load::Loaded;
 use crate::metrics::{Metrics, ReloadCounts, Sources};
@@ -27,18 +33,6 @@ use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
 use crate::store::Redis;
-
-/// How far the gateway is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Clients are let in.
-    Running,
-    /// No new ones; sessions are being closed.
-    Draining,
-    /// Whatever is left is cut.
-    Stopped,
-}
 
 /// What all threads share.
 pub struct Shared {
@@ -57,10 +51,16 @@ pub struct Shared {
     pub handshake_places: usize,
     /// Handshakes under way by address.
     pub handshakes_per_ip: Arc<KeyedCap>,
+    /// Connections that carry ordinary requests.
+    pub carrying: Arc<Carrying>,
     /// How far each worker is behind.
     pub lags: Arc<[Lag]>,
     /// How far the gateway is.
     pub phase: watch::Sender<Phase>,
+    /// How it ends, once it does.
+    pub drain: Drain,
+    /// What it listens on, to be handed over; empty once nobody is accepted any more, or the sockets would stay open.
+    listening: Mutex<Vec<Offer>>,
 }
 
 impl Shared {
@@ -78,7 +78,47 @@ impl Shared {
     /// Whether no client is let in any more.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Running
+        !self.phase.borrow().lets_in()
+    }
+
+    /// Has the gateway leave: its sessions are told to go, over `window` if that is given and it was not leaving yet.
+    pub fn leave(&self, window: Option<Duration>) {
+        let edition = self.edition();
+        self.drain.plan_for(window, edition.drain_delay, &edition, self.books.clock.mono());
+        self.advance(if edition.drain_delay.is_zero() { Phase::Draining } else { Phase::Leaving });
+    }
+
+    /// Leaves the listening sockets to another process, and drains.
+    pub fn hand_over(&self) {
+        self.drain.plan_for(None, Duration::ZERO, &self.edition(), self.books.clock.mono());
+        self.advance(Phase::HandedOver);
+    }
+
+    /// Notes what is listened on.
+    pub(super) fn listen_on(&self, offers: Vec<Offer>) {
+        *self.listening.lock() = offers;
+    }
+
+    /// What is listened on, for another process.
+    ///
+    /// # Errors
+    /// No descriptors.
+    pub fn listening(&self) -> io::Result<Vec<Offer>> {
+        self.listening.lock().iter().map(Offer::try_clone).collect()
+    }
+
+    /// Goes on to a later phase; an earlier one stays where it is.
+    pub fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let forward = *phase < to;
+            if forward {
+                *phase = to;
+            }
+            forward
+        });
+        if !to.accepts() {
+            self.listening.lock().clear();
+        }
     }
 
     /// To be called of a session once it is listed, or has another token: a revocation ends those who are listed with its
@@ -154,7 +194,10 @@ pub(super) fn share(
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let listeners: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
     let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, None, &listeners)));
+    let carrying: Arc<Carrying> = Arc::default();
+    let counted = carrying.clone();
     let sources = Sources {
+        http_connections: Box::new(move || counted.used() as u64),
         buffered: sources::buffered(&buffered),
         worker_lags: sources::worker_lags(&lags),
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
@@ -185,7 +228,10 @@ pub(super) fn share(
         handshakes,
         handshake_places: places,
         handshakes_per_ip: KeyedCap::new(&[]),
+        carrying,
         lags,
         phase: watch::Sender::new(Phase::Running),
+        drain: Drain::default(),
+        listening: Mutex::default(),
     }
 }

@@ -7,8 +7,8 @@ use super::history::History;
 use super::lag::Lag;
 use super::{Shared, sources};
 use crate::admin::{
-    BufferedStatus, ConfigStatus, EndedStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus, Status,
-    WorkerStatus,
+    BufferedStatus, ConfigStatus, DrainStatus, EndedStatus, RedisStatus, RefusedOnRoute, RefusedStatus, RouteStatus,
+    Status, WorkerStatus,
 };
 use crate::books::Books;
 use crate::deny::Deny;
@@ -21,6 +21,7 @@ pub(super) fn of(shared: &Shared, history: &History, ready: Result<(), String>) 
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: books.clock.now().wall.saturating_sub(started) / 1000,
         phase: *shared.phase.borrow(),
+        drain: drain(shared),
         not_ready: ready.err().map(|why| why.lines().map(str::to_owned).collect()),
         sessions: books.sessions.len() as u64,
         handshakes_in_flight: shared.handshakes_under_way() as u64,
@@ -42,6 +43,15 @@ pub(super) fn of(shared: &Shared, history: &History, ready: Result<(), String>) 
             error: shared.reloads.error(),
         },
     }
+}
+
+/// How a drain goes; none before it was asked for.
+pub(super) fn drain(shared: &Shared) -> Option<DrainStatus> {
+    let plan = shared.drain.plan()?;
+    let left = shared.books.sessions.len() + shared.handshakes_under_way();
+    // Rounded up, so that 0 is the end.
+    let deadline_seconds = plan.deadline().saturating_sub(shared.books.clock.mono()).div_ceil(1000);
+    Some(DrainStatus { left: left as u64, deadline_seconds })
 }
 
 fn refused(books: &Books, history: &History) -> Vec<RefusedStatus> {

@@ -5,20 +5,49 @@
 //! most, once a stage, and for keys for a second.
 
 use super::{draining, slots};
-use crate::gateway::{Edition, Phase, Shared};
+use crate::gateway::{Edition, Shared};
 use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::policy::rates::Counted;
-use crate::policy::route::Stage;
+use crate::policy::route::{Route, Stage};
+use crate::policy::stages::Known;
 use crate::policy::zone::{self, Hit, Outcome};
 use crate::policy::{Admission, Ask, Decision, Denial};
 use crate::store::{Redis, RemoteHit};
 
 /// The policy's decision.
-pub(super) async fn admit(shared: &Shared, edition: &Edition, ask: &Ask<'_>) -> Decision {
+pub(crate) async fn admit(shared: &Shared, edition: &Edition, ask: &Ask<'_>) -> Decision {
     let mut found = Decision::undecided();
     found.verdict = decide(shared, edition, ask, &mut found).await;
     found
+}
+
+/// Whose an ordinary request is, if it may come and its rates allow it. It takes no slots, for it is no session.
+///
+/// # Errors
+/// Those of the stages.
+pub(crate) async fn admit_request(
+    shared: &Shared,
+    edition: &Edition,
+    route: &Route,
+    ask: &Ask<'_>,
+    found: &mut Decision,
+) -> Result<Known, Denial> {
+    let (policy, clock) = (&edition.policy, &shared.books.clock);
+    policy.arrive(ask, found)?;
+    let limits = route.counted_of_request(Stage::Address, ask, None, &found.captures);
+    let turn = charge(shared, limits, &mut found.exceeded).await?;
+    found.wait_until(turn);
+    let known = match policy.identify(route, ask, clock.now(), found) {
+        Err(denial) if has_newer_keys(shared, edition, &denial).await? => {
+            policy.identify(route, ask, clock.now(), found)?
+        }
+        first => first?,
+    };
+    let limits = route.counted_of_request(Stage::Identity, ask, Some(&known.identity), &found.captures);
+    let turn = charge(shared, limits, &mut found.exceeded).await?;
+    found.wait_until(turn);
+    Ok(known)
 }
 
 async fn decide(shared: &Shared, edition: &Edition, ask: &Ask<'_>, found: &mut Decision) -> Result<Admission, Denial> {
@@ -45,7 +74,7 @@ async fn decide(shared: &Shared, edition: &Edition, ask: &Ask<'_>, found: &mut D
 ///
 /// # Errors
 /// `handshake_rate`, `zone_full`, `store_unavailable`.
-pub(super) async fn charge(shared: &Shared, limits: Counted<'_>, exceeded: &mut Vec<Exceeded>) -> Result<u64, Denial> {
+pub(crate) async fn charge(shared: &Shared, limits: Counted<'_>, exceeded: &mut Vec<Exceeded>) -> Result<u64, Denial> {
     match &shared.redis {
         // Boxed, for few routes ask it, and every handshake would have room for its question.
         Some(redis) if limits.is_shared() => Box::pin(charge_shared(shared, redis, limits, exceeded)).await,
@@ -100,11 +129,11 @@ fn remote<'a>(hit: &Hit<'a>) -> RemoteHit<'a> {
 
 /// Whether a newer key set than the one behind this denial is there, now or after a wait: then the token is worth another
 /// look. How many wait is bounded by a part of all places, so that the others go on being heard.
-pub(super) async fn has_newer_keys(shared: &Shared, edition: &Edition, denial: &Denial) -> Result<bool, Denial> {
+pub(crate) async fn has_newer_keys(shared: &Shared, edition: &Edition, denial: &Denial) -> Result<bool, Denial> {
     let Some(behind) = denial.behind else { return Ok(false) };
     let mut phase = shared.phase.subscribe();
     tokio::select! {
         newer = edition.keysets.newer(behind, &shared.books.clock) => Ok(newer),
-        _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+        _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
     }
 }

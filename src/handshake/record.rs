@@ -172,7 +172,7 @@ impl Drop for Attempt {
 }
 
 /// What became of a request that is dropped before it was decided.
-pub(super) fn undecided(shared: &Shared) -> Denial {
+pub(crate) fn undecided(shared: &Shared) -> Denial {
     if std::thread::panicking() {
         Denial::new(Deny::Internal, "the gateway failed")
     } else if shared.is_draining() {

@@ -51,7 +51,7 @@ pub(super) fn asked(policy: &Policy, parts: &Parts) -> Option<Asked> {
 pub(super) async fn serve(handshake: &Handshake, asked: Asked, parts: &Parts, body: Incoming) -> Answer {
     let policy = &handshake.edition.policy;
     let client = policy.client(handshake.peer, &parts.headers);
-    let certificate = handshake.certificate.as_ref().and_then(|read| read.as_ref().ok());
+    let certificate = (*handshake.certificate).as_ref().and_then(|read| read.as_ref().ok());
     let ask = Ask { opening: &asked.opening, query: parts.uri.query(), headers: &parts.headers, client, certificate };
     let route = &asked.route;
     let allowed = answer::allowed_origin(route, &parts.headers);

@@ -14,7 +14,7 @@ use shared::SharedCap;
 ///
 /// # Errors
 /// The first cap that has none; `store_unavailable`.
-pub(super) async fn settle(
+pub(crate) async fn settle(
     shared: &Shared,
     route: &Route,
     ask: &Ask<'_>,
@@ -43,7 +43,7 @@ pub(super) fn check_still(admission: &Admission) -> Result<(), Denial> {
 }
 
 /// Says which caps just came near their limit.
-pub(super) fn warn_of(shared: &Shared, decision: &Decision) {
+pub(crate) fn warn_of(shared: &Shared, decision: &Decision) {
     let Some(route) = &decision.route else { return };
     for (near, cap) in [(decision.near.total, "total"), (decision.near.route, "route")] {
         if near {

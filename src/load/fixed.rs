@@ -31,19 +31,25 @@ pub(super) fn changed(before: &Config, after: &Config) -> Vec<Problem> {
 
 /// Listeners may change their order and whatever else they say.
 fn listeners(before: &Config, after: &Config) -> Vec<Problem> {
-    let mut open: Vec<SocketAddr> = before.listen.iter().map(|listen| listen.address).collect();
+    let mut open: Vec<(SocketAddr, &Option<String>)> =
+        before.listen.iter().map(|listen| (listen.address, &listen.socket)).collect();
     let mut found = Vec::new();
     for (index, listen) in after.listen.iter().enumerate() {
-        match open.iter().position(|address| *address == listen.address) {
-            Some(known) => drop(open.remove(known)),
+        match open.iter().position(|(address, _)| *address == listen.address) {
+            Some(known) => {
+                if *open.remove(known).1 != listen.socket {
+                    found.push(fixed(&format!("listen[{index}].socket"), "it can't be changed while the gateway runs"));
+                }
+            }
             None => {
                 let message = format!("the gateway that runs does not listen on {}", listen.address);
                 found.push(fixed(&format!("listen[{index}].address"), &message));
             }
         }
     }
-    let gone =
-        |address| fixed("listen", &format!("the gateway that runs listens on {address}, which is not here any more"));
+    let gone = |(address, _)| {
+        fixed("listen", &format!("the gateway that runs listens on {address}, which is not here any more"))
+    };
     found.extend(open.into_iter().map(gone));
     found
 }

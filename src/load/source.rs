@@ -8,11 +8,14 @@ use crate::config::{self, Problem, Report};
 use crate::gateway::Edition;
 use crate::material::Seen;
 
+/// What `env:NAME` is looked up in.
+type Env = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// A config file, and what `env:NAME` in it looks things up in.
 #[derive(Clone)]
 pub struct Source {
     path: PathBuf,
-    env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    env: Arc<Env>,
 }
 
 /// What came of reading it once.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::example::Histogram;
 use super::redis::RedisCounts;
 use super::reloads::ReloadCounts;
+use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
@@ -35,7 +36,7 @@ const SESSION_MESSAGES: [f64; 8] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
 /// A count that every thread may add to: for what happens once a connection, not once a message.
 #[derive(Debug, Default)]
-pub(super) struct Shared(AtomicU64);
+pub(super) struct Shared(pub(super) AtomicU64);
 
 impl Shared {
     pub(super) fn up(&self) {
@@ -52,7 +53,7 @@ impl Shared {
 pub(super) struct Tally([Shared; 1 + Deny::ALL.len()]);
 
 impl Tally {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(array::from_fn(|_| Shared::default()))
     }
 
@@ -82,6 +83,7 @@ pub(super) struct RouteCounts {
     pub(super) session_messages: [Histogram; Direction::ALL.len()],
     pub(super) expired: Shared,
     pub(super) renewals: Tally,
+    pub(super) requests: RequestCounts,
 }
 
 impl RouteCounts {
@@ -95,6 +97,7 @@ impl RouteCounts {
             session_messages: array::from_fn(|_| Histogram::new(SESSION_MESSAGES.into_iter())),
             expired: Shared::default(),
             renewals: Tally::new(),
+            requests: RequestCounts::new(),
         }
     }
 }
@@ -222,6 +225,8 @@ pub struct Sources {
     pub key_sets: Box<dyn Fn() -> Vec<KeySetFill> + Send + Sync>,
     /// Handshakes under way.
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Connections that carry ordinary requests.
+    pub http_connections: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Revocations that count now, and how many there may be.
     pub revocations: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Bytes that sessions keep for receivers, and how many they may.
@@ -252,6 +257,7 @@ impl Default for Sources {
             caps: Box::new(Vec::new),
             key_sets: Box::new(Vec::new),
             in_flight: Box::new(|| 0),
+            http_connections: Box::new(|| 0),
             revocations: Box::new(|| (0, 0)),
             buffered: Box::new(|| (0, 0)),
             worker_lags: Box::new(Vec::new),
@@ -313,6 +319,7 @@ pub(super) struct Counts {
     pub(super) listeners: Vec<ListenerCounts>,
     pub(super) cap_warnings: Shared,
     pub(super) revocation_file_errors: Shared,
+    pub(super) upgrade_failures: Shared,
     pub(super) sources: Sources,
     pub(super) started_wall_ms: u64,
 }
@@ -333,6 +340,7 @@ impl Counts {
             listeners: listeners.iter().map(listener).collect(),
             cap_warnings: Shared::default(),
             revocation_file_errors: Shared::default(),
+            upgrade_failures: Shared::default(),
             sources,
             started_wall_ms,
         }

@@ -107,6 +107,18 @@ families! {
         "Age of sessions at their end";
     SESSION_MESSAGES Histogram "wsgate_session_messages" ["route", "direction"]
         "Messages of one session, counted at its end";
+    REQUESTS Counter "wsgate_requests_total" ["route", "result"]
+        "Ordinary requests that ended, by result: forwarded if the answer was passed on whole, or why it was refused or cut; preflights are none";
+    REQUEST_ANSWERS Counter "wsgate_request_answers_total" ["route", "code"]
+        "Answers of upstreams to ordinary requests, by the class of their status: 2xx, 3xx, 4xx, 5xx";
+    REQUEST_SECONDS Histogram "wsgate_request_duration_seconds" ["route"]
+        "Time from the beginning of an ordinary request to the end of its answer, refused ones too";
+    REQUEST_BYTES Counter "wsgate_request_bytes_total" ["route", "direction"]
+        "Bytes of the bodies of ordinary requests and of their answers that were passed on";
+    REQUESTS_ACTIVE Gauge "wsgate_requests_active" ["route"]
+        "Ordinary requests under way, streams of events too";
+    HTTP_CONNECTIONS Gauge "wsgate_http_connections" []
+        "Connections that carry ordinary requests, those that wait for the next one too; http_connections bounds them";
     MESSAGES Counter "wsgate_messages_total" ["route", "direction"]
         "Messages that were passed on; control frames are none";
     BYTES Counter "wsgate_bytes_total" ["route", "direction"]
@@ -159,6 +171,8 @@ families! {
         "Revocations that there may be at once";
     REVOCATION_FILE_ERRORS Counter "wsgate_revocation_file_errors_total" []
         "Changes of the revocations that could not be written to their file";
+    UPGRADE_FAILURES Counter "wsgate_upgrade_failures_total" []
+        "New binaries that were started by SIGUSR2 and did not take over";
     REVOCATIONS_LOADED Gauge "wsgate_revocations_loaded_timestamp_seconds" []
         "When the list was in step with Redis last, in seconds since 1970; 0 for never. With `store = \"redis\"` alone";
     REVOCATIONS_UNPUBLISHED Gauge "wsgate_revocations_unpublished" []

@@ -12,9 +12,9 @@ use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
-use super::process;
 use super::reloads::ReloadCounts;
 use super::traffic::Traffic;
+use super::{process, requests};
 use crate::deny::{Deny, Direction, Side};
 
 /// Reads [`Counts`] for a registry.
@@ -32,6 +32,8 @@ impl Collector for Scrape {
         let named = counts.named.load();
         handshakes(counts, &named, to)?;
         sessions(&named, to)?;
+        requests::scrape(&named, to)?;
+        family(to, &family::HTTP_CONNECTIONS, |out| out.gauge([], (counts.sources.http_connections)()))?;
         traffic(&named, to)?;
         limits(counts, &named, to)?;
         key_sets(counts, to)?;
@@ -248,6 +250,7 @@ fn revocations(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family(to, &family::REVOCATIONS, |out| out.gauge([], now))?;
     family(to, &family::REVOCATIONS_CAPACITY, |out| out.gauge([], capacity))?;
     family(to, &family::REVOCATION_FILE_ERRORS, |out| out.counter([], counts.revocation_file_errors.get()))?;
+    family(to, &family::UPGRADE_FAILURES, |out| out.counter([], counts.upgrade_failures.get()))?;
     let shared = || counts.sources.shared_revocations.iter();
     family(to, &family::REVOCATIONS_LOADED, |out| {
         shared().try_for_each(|shared| out.gauge([], shared.loaded_at() as f64 / 1e3))
@@ -312,7 +315,7 @@ fn sum<'a>(all: impl Iterator<Item = &'a Arc<Traffic>>, read: impl Fn(&Traffic) 
 }
 
 /// Writes the samples of one family.
-struct Samples<'a> {
+pub(super) struct Samples<'a> {
     metric: MetricEncoder<'a>,
     family: &'a Family,
 }
@@ -327,7 +330,7 @@ fn family(
     samples(&mut Samples { metric, family })
 }
 
-fn by_route(
+pub(super) fn by_route(
     named: &Named,
     to: &mut DescriptorEncoder<'_>,
     described: &Family,
@@ -337,15 +340,19 @@ fn by_route(
 }
 
 impl Samples<'_> {
-    fn counter<const N: usize>(&mut self, values: [&str; N], count: impl EncodeCounterValue) -> fmt::Result {
+    pub(super) fn counter<const N: usize>(&mut self, values: [&str; N], count: impl EncodeCounterValue) -> fmt::Result {
         self.labelled(values, |metric| metric.encode_counter(&count, None::<&Exemplar<NoLabelSet, f64>>))
     }
 
-    fn gauge<const N: usize>(&mut self, values: [&str; N], value: impl EncodeGaugeValue) -> fmt::Result {
+    pub(super) fn gauge<const N: usize>(&mut self, values: [&str; N], value: impl EncodeGaugeValue) -> fmt::Result {
         self.labelled(values, |metric| metric.encode_gauge(&value))
     }
 
-    fn histogram<const N: usize>(&mut self, values: [&str; N], histogram: &impl EncodeMetric) -> fmt::Result {
+    pub(super) fn histogram<const N: usize>(
+        &mut self,
+        values: [&str; N],
+        histogram: &impl EncodeMetric,
+    ) -> fmt::Result {
         let labels = self.labels(values);
         histogram.encode(self.metric.encode_family(&labels)?)
     }

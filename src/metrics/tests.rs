@@ -44,6 +44,7 @@ fn metrics() -> Metrics {
             vec![fetched.clone(), KeySetFill { jwt: "new".into(), age_ms: None, keys: 0, ..fetched }]
         }),
         in_flight: Box::new(|| 4),
+        http_connections: Box::new(|| 6),
         revocations: Box::new(|| (8, 9)),
         buffered: Box::new(|| (10, 11)),
         worker_lags: Box::new(|| vec![1, 250]),

@@ -7,6 +7,7 @@ mod expiry;
 mod flow;
 mod limits;
 mod redis;
+mod relay;
 mod renew;
 mod revocation;
 mod routes;
@@ -163,21 +164,14 @@ impl Policy {
         let roll = std::mem::take(&mut found.call).finish();
         let roll = roll.map_err(|wrong| vec![Problem::new("route", wrong).help("restart the gateway")])?;
         ranked.sort_by(|(one, _), (other, _)| one.place.compare(&other.place));
-        let own_zones = routes.iter().flat_map(|route| &route.handshakes).map(|limit| limit.zone.clone());
-        let mut zones: Vec<Arc<Zone>> = named.zones.values().filter_map(|named| named.zone.clone()).collect();
-        for zone in own_zones {
-            if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {
-                zones.push(zone);
-            }
-        }
         let key_sets = named.verifiers.values().filter_map(|(verifier, _)| verifier.published().cloned()).collect();
         let total = &config.server.connections;
         let policy = Policy {
-            routes,
             ranked,
             renewals,
             total: Cap::new(total.total, total.warn_at).following(previous.map(|previous| &*previous.total)),
-            zones,
+            zones: zones(&named, &routes),
+            routes,
             wishes,
             roll,
             key_sets,
@@ -213,6 +207,21 @@ impl Policy {
     fn of_name(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| *route.name == *name)
     }
+}
+
+/// Every zone, those of a single route too, each once.
+fn zones(named: &Named<'_>, routes: &[Arc<Route>]) -> Vec<Arc<Zone>> {
+    let limits = |route: &'_ Arc<Route>| {
+        let requests = route.relay.iter().filter_map(|relay| relay.requests.as_ref()).flatten();
+        route.handshakes.iter().chain(requests).map(|limit| limit.zone.clone()).collect::<Vec<_>>()
+    };
+    let mut zones: Vec<Arc<Zone>> = named.zones.values().filter_map(|named| named.zone.clone()).collect();
+    for zone in routes.iter().flat_map(limits) {
+        if !zones.iter().any(|known| Arc::ptr_eq(known, &zone)) {
+            zones.push(zone);
+        }
+    }
+    zones
 }
 
 /// `did you mean` for a name that is not there.

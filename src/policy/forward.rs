@@ -51,6 +51,21 @@ pub struct Caller<'a> {
 /// The headers and the target of the upstream's handshake, from the client's.
 #[must_use]
 pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: &Caller<'_>) -> (HeaderMap, String) {
+    let (mut headers, target) = carried(route, client, path_and_query, caller);
+    keep_only_deflate(&mut headers);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    (headers, target)
+}
+
+/// What of a client's headers travels on, with what the gateway says of the client, and the target: of a handshake as of an
+/// ordinary request.
+pub(super) fn carried(
+    route: &Route,
+    client: &HeaderMap,
+    path_and_query: &str,
+    caller: &Caller<'_>,
+) -> (HeaderMap, String) {
     let mut headers = client.clone();
     remove_hop_by_hop(&mut headers);
     let mut target = path_and_query.to_owned();
@@ -64,9 +79,6 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());
     }
-    keep_only_deflate(&mut headers);
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     (headers, route.target.rewrite(route.segments, &target))
 }
 
@@ -97,7 +109,7 @@ pub fn name_origin(headers: &mut HeaderMap, origin: &HeaderValue) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> =
         connection_tokens(headers).filter_map(|token| HeaderName::from_bytes(token).ok()).collect();
     for name in named {

@@ -142,6 +142,24 @@ pub fn check_still(route: &Route, admitted: &Admission, revocations: &Revocation
     revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
 }
 
+/// The same of an ordinary request, which has no session's ends.
+///
+/// # Errors
+/// `token_expired`, `certificate_expired` or `token_revoked`.
+pub fn check_known(route: &Route, identity: &Identity, revocations: &Revocations, now: Now) -> Result<(), Denial> {
+    let status = route.token.as_ref().map_or(403, |rule| rule.status);
+    let is_over = |end: Option<u64>| end.is_some_and(|end| now.wall >= end);
+    if is_over(identity.expires) {
+        let why = "its exp and the leeway passed while it waited for its turn";
+        return Err(refuse(status, Deny::TokenExpired, why));
+    }
+    if is_over(identity.certificate_ends) {
+        return Err(Denial::new(Deny::CertificateExpired, "its notAfter passed while it waited for its turn"));
+    }
+    let revoked = revocations.check(&identity.bearer(), now.wall);
+    revoked.map_or(Ok(()), |why| Err(refuse(status, Deny::TokenRevoked, why)))
+}
+
 /// What the upstream is told of who asks.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ pub struct LimitId(pub usize);
 #[allow(missing_docs, reason = "the keys of a route say it")]
 pub enum What {
     Handshakes,
+    Requests,
     Messages,
     Bytes,
     Control,
@@ -28,6 +29,7 @@ impl What {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Handshakes => "handshakes",
+            Self::Requests => "requests",
             Self::Messages => "messages",
             Self::Bytes => "bytes",
             Self::Control => "control",

@@ -339,7 +339,7 @@ const fn reason(what: What) -> Deny {
         What::Bytes => Deny::ByteRate,
         What::Control => Deny::ControlRate,
         What::Fragments => Deny::TooManyFragments,
-        What::Handshakes | What::Messages | What::Connections => Deny::MessageRate,
+        What::Handshakes | What::Requests | What::Messages | What::Connections => Deny::MessageRate,
     }
 }
 

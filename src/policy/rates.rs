@@ -8,7 +8,7 @@ use super::key::rule::Facts;
 use super::limit::{Action, Exceeded};
 use super::remote::OnError;
 use super::require::Require;
-use super::route::{Captures, HandshakeLimit, Route, Stage};
+use super::route::{Captures, HandshakeLimit, Stage};
 use super::zone::{self, DryRun, Hit, Outcome};
 use crate::config::Store;
 use crate::config::value::Rate;
@@ -31,11 +31,11 @@ pub fn is_for(when: &Require, facts: &Facts<'_>, captures: &Captures) -> bool {
 }
 
 impl<'a> Counted<'a> {
-    /// Those of a handshake of which this is known.
+    /// Those of these that count for a handshake, or a request, of which this is known.
     #[must_use]
-    pub fn of(route: &'a Route, stage: Stage, facts: &Facts<'_>, captures: &Captures) -> Self {
+    pub fn of(limits: &'a [HandshakeLimit], stage: Stage, facts: &Facts<'_>, captures: &Captures) -> Self {
         let is_counted = |limit: &&HandshakeLimit| limit.stage == stage && is_for(&limit.when, facts, captures);
-        route.handshakes.iter().filter(is_counted).map(|limit| (limit, limit.hit(facts))).collect()
+        limits.iter().filter(is_counted).map(|limit| (limit, limit.hit(facts))).collect()
     }
 
     /// Whether one of them is counted by several gateways together.

@@ -110,7 +110,7 @@ pub(crate) fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u
 
 /// Headers by which the gateway decided, or which it sets: removed from the request by the client's own wish, they would let
 /// the upstream see another request than the one that was judged.
-fn names_what_the_gateway_vouches_for(token: &[u8]) -> bool {
+pub(super) fn names_what_the_gateway_vouches_for(token: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] = [b"host", b"origin", b"cookie", b"authorization", b"forwarded", b"x-real-ip"];
     let token = token.to_ascii_lowercase();
     NAMES.contains(&token.as_slice()) || token.starts_with(b"sec-websocket-") || token.starts_with(b"x-forwarded-")

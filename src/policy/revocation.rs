@@ -207,6 +207,12 @@ impl Revocations {
         vain
     }
 
+    /// Has these instead of all that stood here.
+    pub fn replace(&self, entries: Vec<Entry>) {
+        *self.list.write() = List { soonest: u64::MAX, ..List::default() };
+        self.restore(entries);
+    }
+
     /// Takes in what another gateway revoked, in place of what stood here in the same words; also beyond the bound, which
     /// is kept by who heard it.
     pub fn adopt(&self, mut entry: Entry) {

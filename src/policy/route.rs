@@ -13,6 +13,7 @@ use super::flow::Flow;
 use super::key::rule::KeyRule;
 use super::limit::LimitId;
 use super::origin::Origins;
+use super::relay::Relay;
 use super::renew::Renew;
 use super::require::Require;
 use super::slots::Caps;
@@ -65,6 +66,8 @@ pub struct Route {
     pub on_reload: OnReload,
     /// The rates of handshakes, in the order of the file.
     pub handshakes: Vec<HandshakeLimit>,
+    /// Present: it passes on ordinary requests, on these terms.
+    pub relay: Option<Relay>,
     /// What may flow on its sessions.
     pub flow: Flow,
     /// How many sessions there may be at once.

@@ -11,6 +11,7 @@ use super::identity::{self, Identity};
 use super::key::rule::Facts;
 use super::meter::open::meters;
 use super::rates::Counted;
+use super::relay::Relay;
 use super::request::Opening;
 use super::route::{Captures, Matcher, Route, Stage};
 use super::slots::Noted;
@@ -60,11 +61,20 @@ impl Policy {
     /// # Errors
     /// `no_route`, `origin_missing` or `origin_forbidden`.
     pub fn enter(&self, ask: &Ask<'_>, found: &mut Decision) -> Result<Arc<Route>, Denial> {
+        let route = self.arrive(ask, found)?;
+        check_origin(&route, ask.headers)?;
+        Ok(route)
+    }
+
+    /// The route, whichever page it comes from.
+    ///
+    /// # Errors
+    /// `no_route`.
+    pub fn arrive(&self, ask: &Ask<'_>, found: &mut Decision) -> Result<Arc<Route>, Denial> {
         let Opening { host, path } = ask.opening;
         let place = self.places().find_map(|(matcher, route)| Some((matcher.matches(host, path)?, route)));
         let (captures, route) = place.ok_or(Denial::new(Deny::NoRoute, "no route matches host and path"))?;
         (found.route, found.captures) = (Some(route.clone()), captures);
-        check_origin(route, ask.headers)?;
         Ok(route.clone())
     }
 
@@ -135,7 +145,19 @@ impl Route {
         identity: Option<&Identity>,
         captures: &Captures,
     ) -> Counted<'a> {
-        Counted::of(self, stage, &self.facts(ask, identity), captures)
+        Counted::of(&self.handshakes, stage, &self.facts(ask, identity), captures)
+    }
+
+    /// The same for an ordinary request.
+    #[must_use]
+    pub fn counted_of_request<'a>(
+        &'a self,
+        stage: Stage,
+        ask: &Ask<'_>,
+        identity: Option<&Identity>,
+        captures: &Captures,
+    ) -> Counted<'a> {
+        Counted::of(Relay::rates(self), stage, &self.facts(ask, identity), captures)
     }
 }
 

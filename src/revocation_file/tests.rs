@@ -113,3 +113,20 @@ fn whose_change_another_wrote_already_writes_nothing() {
     assert!(run(file.save(&list, NOW)).is_err());
     assert_eq!(read(&path).unwrap().len(), 2);
 }
+
+#[test]
+fn a_file_that_was_left_to_another_process_is_written_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.json");
+    let list = list();
+    let file = RevocationFile::open(path.clone(), &list, NOW).unwrap();
+    revoke(&list, "t1");
+    let held = file.hold();
+    run(async {
+        let mut waits = std::pin::pin!(file.save(&list, NOW));
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx).is_pending())).await);
+        held.give_away();
+        waits.await.unwrap();
+    });
+    assert_eq!(read(&path), Ok(vec![]), "the other process writes it");
+}

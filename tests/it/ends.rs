@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use wsgate::session::live::Live;
 
@@ -17,20 +17,22 @@ async fn answer_closes(peers: &mut (Peer, Peer)) {
     }
 }
 
-#[tokio::test]
-async fn a_drain_closes_the_sessions_one_after_the_other_and_lets_nobody_in() {
-    let backend = Backend::new().await;
-    let terms = "idle_timeout = \"1d\"";
-    let mut gate = Setup::new().server("drain_timeout = \"1h\"").route("/ws", &backend.url(), terms).start();
-    assert_eq!(gate.page("/readyz").await.status(), 200);
-    let mut open: Vec<(Arc<Live>, (Peer, Peer))> = Vec::new();
-    for _ in 0..4 {
-        let peers = gate.session(&backend).await;
-        let lives = gate.shared().books.sessions.all();
-        let new = lives.into_iter().find(|live| open.iter().all(|(known, _)| known.id != live.id)).unwrap();
-        open.push((new, peers));
+/// Whom the gateway has told to go, by their place in the list.
+fn told(open: &[(Arc<Live>, (Peer, Peer))]) -> Vec<usize> {
+    open.iter().enumerate().filter(|(_, (live, _))| live.ordered().is_some()).map(|(at, _)| at).collect()
+}
+
+/// Waits until so many are told to go, and sees them off.
+async fn go(gate: &mut Gate, open: &mut Vec<(Arc<Live>, (Peer, Peer))>, enough: impl Fn(usize) -> bool) {
+    until("the next ones to be told", || enough(told(open).len())).await;
+    for next in told(open).into_iter().rev() {
+        let (_, mut peers) = open.remove(next);
+        answer_closes(&mut peers).await;
+        gate.ended("gateway", "draining").await;
     }
-    gate.gateway().drain();
+}
+
+async fn nobody_is_accepted(gate: &Gate) {
     let address = gate.address();
     let refused = async {
         // The listeners close as their threads notice; from then on the kernel itself says no.
@@ -39,20 +41,95 @@ async fn a_drain_closes_the_sessions_one_after_the_other_and_lets_nobody_in() {
         }
     };
     within("new clients to be refused", refused).await;
+}
+
+async fn open_some(gate: &Gate, backend: &Backend, count: usize) -> Vec<(Arc<Live>, (Peer, Peer))> {
+    let mut open: Vec<(Arc<Live>, (Peer, Peer))> = Vec::new();
+    for _ in 0..count {
+        let peers = gate.session(backend).await;
+        let lives = gate.shared().books.sessions.all();
+        let new = lives.into_iter().find(|live| open.iter().all(|(known, _)| known.id != live.id)).unwrap();
+        open.push((new, peers));
+    }
+    open
+}
+
+#[tokio::test]
+async fn a_drain_closes_the_sessions_one_after_the_other_and_lets_nobody_in() {
+    let backend = Backend::new().await;
+    let terms = "idle_timeout = \"1d\"";
+    let mut gate = Setup::new().server("drain_timeout = \"1h\"").route("/ws", &backend.url(), terms).start();
+    assert_eq!(gate.page("/readyz").await.status(), 200);
+    let mut open = open_some(&gate, &backend, 4).await;
+    gate.gateway().drain();
+    nobody_is_accepted(&gate).await;
     let page = gate.page("/readyz").await;
     assert_eq!((page.status(), page.body.as_str()), (503, "draining"));
     assert_eq!(gate.page("/healthz").await.status(), 200);
 
-    // A quarter of the hour for each: the gateway's clock stands still for all that this test can tell.
-    let told = |open: &[(Arc<Live>, _)]| open.iter().position(|(live, _)| live.ordered().is_some());
-    while !open.is_empty() {
-        until("the next one to be told", || told(&open).is_some()).await;
-        let (_, mut peers) = open.remove(told(&open).unwrap());
-        answer_closes(&mut peers).await;
-        gate.ended("gateway", "draining").await;
-        assert_eq!(told(&open), None, "one at a time");
-        gate.clock.advance(Duration::from_secs(900));
+    // The first at once, the next in the second quarter of the hour: the gateway's clock stands still for all that this
+    // test can tell. After half of it one is left at the least, whose quarter is the last.
+    until("the first to be told", || !told(&open).is_empty()).await;
+    go(&mut gate, &mut open, |told| told == 1).await;
+    assert!(told(&open).is_empty(), "one at a time");
+    gate.clock.advance(Duration::from_secs(1801));
+    go(&mut gate, &mut open, |told| told > 0).await;
+    assert!(!open.is_empty());
+    gate.clock.advance(Duration::from_secs(1801));
+    let left = open.len();
+    go(&mut gate, &mut open, |told| told == left).await;
+    gate.drain().await;
+}
+
+#[tokio::test]
+async fn clients_are_let_in_for_drain_delay_while_readyz_says_no() {
+    let backend = Backend::new().await;
+    let mut gate =
+        Setup::new().server("drain_delay = \"1h\"").route("/ws", &backend.url(), "idle_timeout = \"1d\"").start();
+    let mut before = open_some(&gate, &backend, 1).await;
+    gate.gateway().drain();
+    let page = gate.page("/readyz").await;
+    assert_eq!((page.status(), page.body.as_str()), (503, "draining"));
+    let mut meanwhile = gate.session(&backend).await;
+    assert!(told(&before).is_empty(), "nobody is told to go");
+    gate.clock.advance(Duration::from_secs(3601));
+    answer_closes(&mut before[0].1).await;
+    answer_closes(&mut meanwhile).await;
+    gate.ended("gateway", "draining").await;
+    gate.ended("gateway", "draining").await;
+    gate.drain().await;
+}
+
+#[tokio::test]
+async fn the_operator_drains_it_over_a_window_of_his_own_and_sees_how_far_it_is() {
+    let backend = Backend::new().await;
+    let terms = "close_timeout = \"5s\"\nidle_timeout = \"1d\"";
+    let mut gate = Setup::new().server("drain_timeout = \"1d\"").route("/ws", &backend.url(), terms).start();
+    let mut open = open_some(&gate, &backend, 2).await;
+    for wrong in ["/drain?window=soon", "/drain?window=8d", "/drain?in=5s", "/drain?window=1s&window=2s"] {
+        assert_eq!(gate.operate("POST", wrong, "").await.status(), 400, "{wrong}");
     }
+    assert_eq!(gate.operate("GET", "/drain", "").await.status(), 405);
+    assert_eq!(gate.page("/readyz").await.status(), 200);
+    // Who asks again, or by a signal, changes nothing.
+    for again in ["/drain?window=10m", "/drain?window=1s", "/drain"] {
+        let answer = gate.operate("POST", again, "").await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let deadline = answer["deadline_seconds"].as_u64().unwrap();
+        assert!((500..=606).contains(&deadline), "{answer}");
+        gate.gateway().drain();
+    }
+    until("the first to be told", || told(&open).len() == 1).await;
+    let (_, mut peers) = open.remove(told(&open)[0]);
+    answer_closes(&mut peers).await;
+    gate.ended("gateway", "draining").await;
+    let status: Value = serde_json::from_str(&gate.page("/status").await.body).unwrap();
+    assert_eq!((&status["phase"], &status["drain"]["left"]), (&json!("draining"), &json!(1)), "{status}");
+    assert!(told(&open).is_empty(), "the other one has the second half of the window");
+    gate.clock.advance(Duration::from_secs(601));
+    answer_closes(&mut open[0].1).await;
+    gate.ended("gateway", "draining").await;
     gate.drain().await;
 }
 

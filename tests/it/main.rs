@@ -6,6 +6,8 @@ mod harness;
 
 // The opening handshake, and what a client is told that does not get in.
 mod handshake;
+// Ordinary requests beside it.
+mod requests;
 // The upstream's half of it.
 mod upstream;
 // What is said to the upstream of the client.

@@ -28,7 +28,7 @@ pub fn with_route(text: &str, name: &str, path: &str, upstream: &str, keys: &str
 async fn a_broken_file_keeps_the_old_policy_and_is_told_of_everywhere() {
     let backend = Backend::new().await;
     let gate = Setup::new().admin("").route("/ws", &backend.url(), "origins = \"any\"").start();
-    let good = std::fs::read_to_string(gate.folder.path().join("test.toml")).unwrap();
+    let good = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
     let started = gate.count("wsgate_config_last_reload_success_timestamp_seconds");
     let hash = gate.status().await["config"]["hash"].clone();
     for (broken, said) in [("[[route]\n", "test.toml:"), ("[server]\nworker = 3\n", "did you mean `workers`?")] {
@@ -118,7 +118,7 @@ async fn through_a_hundred_reloads_no_message_is_lost_doubled_or_reordered_and_n
             text.replacen("upstream = ", &format!("max_message_size = \"{}k\"\nupstream = ", 2 + number), 1)
         };
         let first = number == 0;
-        let original = std::fs::read_to_string(gate.folder.path().join("test.toml")).unwrap();
+        let original = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
         let kept = std::cell::RefCell::new(original);
         gate.reloaded(comes).await;
         clients.spawn(count_up(&gate, done.clone(), said.clone()).await);

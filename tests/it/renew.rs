@@ -295,9 +295,10 @@ async fn the_path_is_no_place_for_a_handshake_or_any_other_method() {
         let head = refuses(&mut gate, &ask, 405, "bad_renewal").await;
         assert_eq!(head.one("allow"), Some("POST, OPTIONS"));
     }
-    for ask in [post(&token).with("Host", "elsewhere"), post(&token).with("Origin", "a").with("Origin", "b")] {
-        refuses(&mut gate, &ask, 400, "bad_renewal").await;
-    }
+    refuses(&mut gate, &post(&token).with("Origin", "a").with("Origin", "b"), 400, "bad_renewal").await;
+    let head = answer_of_handshake(&gate, &post(&token).with("Host", "elsewhere")).await;
+    assert_eq!(head.status(), 400, "a head that nobody reads: {head:?}");
+    gate.refused("bad_handshake").await;
     let head = answer_of_handshake(&gate, &post(&token).line("POST /ws/renew/ HTTP/1.1")).await;
     assert_eq!(head.status(), 400, "an exact path has nothing below it: {head:?}");
     gate.refused("bad_handshake").await;

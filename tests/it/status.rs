@@ -59,9 +59,10 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
     let page = status(&gate).await;
     let mut there = BTreeSet::new();
     fields(&page, "", &mut there);
-    // What is there of some refusals, or of a gateway that is not ready.
+    // What is there of some refusals, of a gateway that is not ready, or of one that leaves.
     let at_times = ["not_ready", "refusals[].subject", "refusals[].origin", "refusals[].close_code"];
     there.extend(at_times.map(str::to_owned));
+    there.extend(["drain.left", "drain.deadline_seconds"].map(str::to_owned));
     assert_eq!(there, documented("## Status"));
     let refused = json!({ "reason": "upstream_refused", "fault": "upstream", "count": 1, "recent": 1,
         "meaning": page["refused"][0]["meaning"], "routes": [{ "route": "ws", "count": 1 }] });

@@ -229,3 +229,34 @@ fn a_token_that_could_be_guessed_or_stands_in_no_header_is_none() {
     }
     assert_eq!(format!("{:?}", AdminToken::new(b"0123456789abcdef".to_vec()).unwrap()), "AdminToken([secret])");
 }
+
+#[test]
+fn a_drain_is_begun_by_who_may_change_something_and_says_how_it_goes() {
+    let post = |state: &Arc<AdminState>, peer, target: &str| {
+        body(ask(state, peer, Request::post(target).body(Empty::<Bytes>::new()).unwrap()))
+    };
+    let state = state();
+    let told = (202, r#"{"left":2,"deadline_seconds":30}"#.to_owned());
+    assert_eq!(post(&state, HERE, "/drain?window=30s"), told);
+    assert_eq!(post(&state, HERE, "/drain?window=30").0, 400, "of what?");
+    let open = state_with(None, ELSEWHERE);
+    assert_eq!(post(&open, ELSEWHERE, "/drain").0, 403);
+    assert_eq!(post(&state_with(Some(TOKEN), HERE), HERE, "/drain").0, 401);
+}
+
+#[test]
+fn while_another_process_takes_over_nothing_is_revoked_or_lifted_and_afterwards_it_is() {
+    let state = state();
+    let (_, entry) = post(&state, r#"{"jti":"a"}"#);
+    let id = format!("/revocations/{}", entry["id"].as_str().unwrap());
+    let frozen = state.revoking.freeze();
+    assert!(frozen.text().contains("\"a\""), "{}", frozen.text());
+    assert_eq!((post(&state, r#"{"jti":"b"}"#).0, delete(&state, &id).0), (503, 503));
+    assert_eq!(state.revoking.list().len(), 1);
+    // It did not take over.
+    drop(frozen);
+    assert_eq!((post(&state, r#"{"jti":"b"}"#).0, delete(&state, &id).0), (201, 204));
+    // It did.
+    state.revoking.freeze().give_away();
+    assert_eq!(post(&state, r#"{"jti":"c"}"#).0, 503);
+}

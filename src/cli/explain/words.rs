@@ -60,7 +60,9 @@ pub(super) fn flow(rule: &Rule) -> String {
     let (unit, one) = match rule.what {
         What::Bytes => ("byte", 1024 * Rate::ONE),
         What::Control => ("ping or pong", Rate::ONE),
-        What::Messages | What::Handshakes | What::Fragments | What::Connections => ("message", Rate::ONE),
+        What::Messages | What::Handshakes | What::Requests | What::Fragments | What::Connections => {
+            ("message", Rate::ONE)
+        }
     };
     let rate = rule.limit.rate;
     let rate = if rule.what == What::Bytes {

@@ -105,6 +105,22 @@ pub mod optional_duration {
     }
 }
 
+/// `#[serde(with)]` for a time that something may be put off: zero is not at all.
+pub mod delay {
+    use super::{Duration, TimeText, serialize_time};
+    use serde::{Deserializer, Serializer};
+
+    /// Reads a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        super::super::typed(deserializer).map(|TimeText(time)| time)
+    }
+
+    /// Writes the time as it is typed.
+    pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_time(*time, serializer)
+    }
+}
+
 /// How often something is done: a time, or `off`, which a time of zero is too.
 pub struct IntervalText(Option<Duration>);
 

@@ -119,11 +119,27 @@ pub(super) fn handshakes(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Fin
     let known = named.previous.and_then(|previous| previous.of_name(route.name));
     let mut own = known.iter().flat_map(|known| &known.handshakes).map(|limit| &*limit.zone);
     let mut own = own.by_ref().filter(|zone| zone.name() == own_name(route));
-    placed.into_iter().filter_map(|(at, typed)| handshake(route, typed, &at, &mut own, named, found)).collect()
+    placed
+        .into_iter()
+        .filter_map(|(at, typed)| handshake(route, What::Handshakes, typed, &at, &mut own, named, found))
+        .collect()
+}
+
+/// The rates of ordinary requests, likewise.
+pub(super) fn requests(route: &OfRoute<'_>, named: &Named<'_>, found: &mut Findings) -> Vec<HandshakeLimit> {
+    let Some(typed) = &route.typed.requests else { return Vec::new() };
+    let placed = typed.placed(&format!("{}.requests", route.at));
+    let known = named.previous.and_then(|previous| previous.of_name(route.name));
+    let known = known.and_then(|known| known.relay.as_ref()).and_then(|relay| relay.requests.as_ref());
+    let own = known.into_iter().flatten().map(|limit| &*limit.zone);
+    let mut own = own.filter(|zone| zone.name() == own_name(route));
+    let each = |(at, typed): (String, _)| handshake(route, What::Requests, typed, &at, &mut own, named, found);
+    placed.into_iter().filter_map(each).collect()
 }
 
 fn handshake(
     route: &OfRoute<'_>,
+    what: What,
     typed: &Handshakes,
     at: &str,
     known: &mut dyn Iterator<Item = &Zone>,
@@ -153,7 +169,7 @@ fn handshake(
     let actions: &[Action] = if typed.nodelay { &[Action::Refuse] } else { &[Action::Refuse, Action::Delay] };
     let id = found.limit(LimitInfo {
         route: route.name.clone(),
-        what: What::Handshakes,
+        what,
         zone: account.name,
         direction: None,
         dry_run: typed.dry_run,

@@ -76,6 +76,7 @@ fn one(
         matchers.first().into_iter().flat_map(|(m, _)| m.names.iter().map(|name| &**name)).collect();
     let of_route = OfRoute { typed, name: &name, at, captures: &captures };
     let handshakes = limits::handshakes(&of_route, named, found);
+    let relay = super::relay::of_route(&of_route, named, found);
     let flow = super::flow::compile(&of_route, named, found);
     let caps = caps::of_route(&of_route, named, found);
     let terms = terms(typed, at, found);
@@ -103,6 +104,7 @@ fn one(
         deny: typed.deny,
         on_reload: typed.on_reload,
         handshakes,
+        relay,
         flow,
         caps,
         terms,

@@ -28,6 +28,8 @@ pub(super) fn check_server(server: &Server, found: &mut Findings) {
     for (key, value, most) in [
         ("workers", server.workers.unwrap_or(1), 1024),
         ("connections.total", server.connections.total, MAX_BOUND),
+        ("http_connections.total", server.http_connections.total, MAX_BOUND),
+        ("http_connections.per_ip", server.http_connections.per_ip, MAX_BOUND),
         ("handshakes_in_flight", server.handshakes_in_flight, MAX_BOUND),
         ("handshakes_in_flight_per_ip", server.handshakes_in_flight_per_ip, MAX_BOUND),
     ] {
@@ -148,9 +150,10 @@ fn zones_of(route: &Route) -> impl Iterator<Item = &String> {
     count_zones_of(route).chain(byte_zones_of(route)).chain(caps)
 }
 
-/// Those whose rate is of handshakes, messages or control frames.
+/// Those whose rate is of handshakes, requests, messages or control frames.
 fn count_zones_of(route: &Route) -> impl Iterator<Item = &String> {
-    let handshakes = route.handshakes.iter().filter_map(|limit| limit.zone.as_ref());
+    let requests = route.requests.iter().flat_map(|limits| limits.iter());
+    let handshakes = route.handshakes.iter().chain(requests).filter_map(|limit| limit.zone.as_ref());
     let messages = route.messages.iter().chain(route.control.iter()).filter_map(|limit| limit.zone.as_ref());
     handshakes.chain(messages)
 }

@@ -97,12 +97,13 @@ class Child:
 
     running = collections.deque()
 
-    def __init__(self, *command, env=None, cwd=None):
+    def __init__(self, *command, env=None, cwd=None, pass_fds=()):
         self.process = subprocess.Popen(
             # The kernel ends it if the tests themselves are killed.
             ["setpriv", "--pdeathsig", "KILL", *map(str, command)],
             env={**os.environ, **(env or {})},
             cwd=cwd,
+            pass_fds=pass_fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -21,12 +21,24 @@ class Gateway(Child):
     waited for until it is ready, or, if it can't be as yet, until it listens. An `ADMIN_TOKEN` in `env` is what its admin
     listener asks for; `admin` is its address, `admin_keys` are further keys of it, and with `ca` it speaks TLS."""
 
-    def __init__(self, folder, config, env=None, ready=True, admin="127.0.0.1:0", admin_keys="", ca=None):
+    def __init__(
+        self,
+        folder,
+        config,
+        env=None,
+        ready=True,
+        admin="127.0.0.1:0",
+        admin_keys="",
+        ca=None,
+        program=BINARY,
+        before=(),
+        **more,
+    ):
         self.file = folder / "gateway.toml"
         self.bearer = (env or {}).get("ADMIN_TOKEN")
         token = 'token = "env:ADMIN_TOKEN"\n' if self.bearer else ""
         self.file.write_text(f'{config}\n[admin]\naddress = "{admin}"\n{token}{admin_keys}')
-        super().__init__(BINARY, "run", "--config", self.file, env=env)
+        super().__init__(*before, program, "run", "--config", self.file, env=env, **more)
         said = [self._said("listening", nth) for nth in range(config.count("[[listen]]"))]
         self.ports = [int(line["address"].rpartition(":")[2]) for line in said]
         self.admin = ("https://" if ca else "http://") + self._said("admin")["address"]

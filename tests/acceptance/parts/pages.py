@@ -29,9 +29,10 @@ FLAGS = [
 
 
 @contextlib.contextmanager
-def chromium():
+def chromium(*more):
+    """With more of its flags."""
     with playwright.sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, *more])
         try:
             yield browser
         finally:

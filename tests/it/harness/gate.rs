@@ -256,7 +256,7 @@ impl Gate {
     /// Changes the config in one step, as a careful editor does.
     pub fn rewrite(&self, change: impl FnOnce(String) -> String) {
         let config = self.folder.path().join("test.toml");
-        let text = change(std::fs::read_to_string(&config).unwrap());
+        let text = change(String::from_utf8(std::fs::read(&config).unwrap()).unwrap());
         std::fs::write(config.with_extension("new"), text).unwrap();
         std::fs::rename(config.with_extension("new"), config).unwrap();
     }
@@ -348,6 +348,9 @@ impl Gate {
         assert_eq!(admitted, ended, "whoever was admitted has an end\n{all}");
         assert_eq!(sum("wsgate_sessions_active", "\0"), 0.0);
         assert_eq!(lines("renewal") as f64, sum("wsgate_renewals_total", "\0"), "lines and counts of renewals\n{all}");
+        let requests = lines("request") + lines("request_refused");
+        assert_eq!(requests as f64, sum("wsgate_requests_total", "\0"), "lines and counts of requests\n{all}");
+        assert_eq!(sum("wsgate_requests_active", "\0"), 0.0);
         let expired = sum("wsgate_sessions_expired_total", "\0");
         assert_eq!(lines("identity_expired") as f64, expired, "lines and counts of lapses\n{all}");
     }
@@ -379,6 +382,7 @@ fn held(shared: &Shared) -> Vec<String> {
     look("sessions", shared.books.sessions.len());
     look("handshakes under way", shared.handshakes_under_way());
     look("handshakes of an address", shared.handshakes_per_ip.used() + shared.handshakes_per_ip.keys());
+    look("connections with requests", shared.carrying.used() + shared.carrying.of_addresses());
     look("the total", shared.edition().policy.total.used());
     look("accounts", shared.edition().policy.zones.iter().map(|zone| zone.held()).sum());
     look("bytes kept", count(shared, "wsgate_buffered_bytes") as usize);

@@ -21,7 +21,7 @@ fn reloads(gate: &Gate, result: &str) -> f64 {
 async fn a_file_that_changed_is_taken_by_itself_and_half_of_one_is_refused_once() {
     let backend = Backend::new().await;
     let mut gate = Setup::new().server(QUICKLY).route("/ws", &backend.url(), "").start();
-    let good = std::fs::read_to_string(gate.folder.path().join("test.toml")).unwrap();
+    let good = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
     gate.rewrite(|text| text.replace("path = \"/ws\"", "path = \"/new\""));
     until("it to be taken", || reloads(&gate, "ok") == 1.0).await;
     assert_eq!(gate.refusal(&ask()).await.status(), 404);
