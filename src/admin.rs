@@ -12,6 +12,7 @@ mod query;
 mod reply;
 mod revocations;
 mod status;
+mod upstreams;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -36,6 +37,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::books::Books;
 use crate::gateway::Phase;
+use crate::pool::Pools;
 use crate::revoking::Revoking;
 use crate::stream::Stream;
 
@@ -74,6 +76,10 @@ pub struct AdminState {
     pub guard: Box<dyn Fn() -> Arc<Guard> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
+    /// Whose servers an operator may take out.
+    pub pools: Arc<Pools>,
+    /// Over how many milliseconds sessions are told to go, where nobody says.
+    pub drain_timeout: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where

@@ -290,17 +290,22 @@ async fn exchange(inlet: Inlet, head: &Head, handshake: &Rc<Handshake>) -> Excha
 
 /// The 101 is out: a small task of its own carries on, and this one ends.
 fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], handover: Handover) {
-    let Handover { attempt, route, admission, upstream } = handover;
+    let Handover { attempt, route, admission, upstream, lease } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
     let holder = Holder::from(&admission);
-    let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
+    let server = lease.server().clone();
+    let live = Live::new(attempt.id(), route.name.clone(), server.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
+    // Who takes a server out ends those who are listed, and this one was not.
+    if server.is_drained() {
+        entry.order(Deny::UpstreamDrained);
+    }
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
-    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
+    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, (admission.permits, lease));
     let opened = Opened {
         client: (client, first),
         upstream: (upstream.stream, &upstream.first),

@@ -15,6 +15,7 @@ mod scrape;
 mod text;
 pub mod totals;
 mod traffic;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use requests::RequestEnd;
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
+pub use upstreams::{ServerCounts, ServerFill, UpstreamFill};
 
 /// Everything that one gateway counts.
 ///

@@ -39,6 +39,7 @@ fn refused() -> Refused<'static> {
         path: Some(Said::path("/ws?access_token=secret")),
         origin: Some(Said::new("https://evil.example")),
         subject: None,
+        upstream: None,
         reason: Deny::OriginForbidden,
         status: Some(403),
         close_code: None,
@@ -55,6 +56,7 @@ fn ended() -> Ended<'static> {
         route: "chat",
         client: Ipv4Addr::LOCALHOST.into(),
         subject: Some(Said::new("auth0|a b")),
+        upstream: "10.0.0.1:8000",
         duration_ms: 90_000,
         messages_to_upstream: 3,
         bytes_to_upstream: 30,
@@ -84,8 +86,8 @@ fn the_end_of_a_session_is_one_line_of_text() {
     let line = written(Format::Text, |log| log.ended(&ended()));
     let expected = concat!(
         "event=session_ended time=2024-02-29T23:59:59.007Z connection_id=0000123400000001 listener=0.0.0.0:8443 ",
-        r#"route=chat client=127.0.0.1 subject="auth0|a b" duration_ms=90000 messages_to_upstream=3 "#,
-        "bytes_to_upstream=30 messages_to_client=4 bytes_to_client=40 close_code=4001 side=gateway ",
+        r#"route=chat client=127.0.0.1 subject="auth0|a b" upstream=10.0.0.1:8000 duration_ms=90000 "#,
+        "messages_to_upstream=3 bytes_to_upstream=30 messages_to_client=4 bytes_to_client=40 close_code=4001 side=gateway ",
         "reason=token_expired\n"
     );
     assert_eq!(line, expected);

@@ -58,6 +58,8 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
             Some(DrainStatus { left: 2, deadline_seconds: window.map_or(20, |window| window.as_secs()) })
         }),
         guard: Box::new(move || guard.clone()),
+        pools: Arc::new(crate::pool::Pools::new(Clock::system(), crate::pool::keep::system())),
+        drain_timeout: Box::new(|| 0),
     })
 }
 
@@ -185,7 +187,14 @@ fn connections_are_filtered_by_decoded_parameters() {
         .into_iter()
         .map(|(route, subject)| {
             let holder = Holder::from(&Identity { subject: Some(subject.into()), ..Identity::default() });
-            let live = Live::new(state.books.ids.next(), route.into(), holder, ELSEWHERE, now);
+            let live = Live::new(
+                state.books.ids.next(),
+                route.into(),
+                crate::pool::Lease::of_nobody().server().clone(),
+                holder,
+                ELSEWHERE,
+                now,
+            );
             state.books.sessions.enter(0, live)
         })
         .collect();

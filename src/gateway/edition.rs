@@ -17,6 +17,7 @@ use crate::keyset::Keysets;
 use crate::load::Loaded;
 use crate::policy::Policy;
 use crate::policy::cap::keyed::{Bound, Full};
+use crate::pool::{Pool, Pools};
 
 /// One config, as it is obeyed.
 pub struct Edition {
@@ -24,8 +25,8 @@ pub struct Edition {
     pub policy: Policy,
     /// In the order of the file.
     pub listeners: Vec<Listening>,
-    /// By route.
-    pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// The upstreams, in the order of the policy's. What is known of their servers is handed on, by name.
+    pub pools: Vec<Arc<Pool>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
     /// How many handshakes under way one address may have.
@@ -65,9 +66,10 @@ pub struct Listening {
 }
 
 impl Edition {
-    /// Of a config that was loaded; `names` are what its listeners are called, in their order.
+    /// Of a config that was loaded; `names` are what its listeners are called, in their order. From here on the upstreams
+    /// are obeyed as it says.
     #[must_use]
-    pub(super) fn new(loaded: Loaded, names: &[Arc<str>]) -> Self {
+    pub(super) fn new(loaded: Loaded, names: &[Arc<str>], pools: &Pools) -> Self {
         let policy = loaded.policy;
         let listeners = loaded.listen.into_iter().zip(names).map(|(listen, name)| Listening {
             name: name.clone(),
@@ -77,9 +79,14 @@ impl Edition {
             tls: listen.tls.map(TlsAcceptor::from),
             proxy_protocol: listen.proxy_protocol,
         });
+        let upstreams = policy.upstreams.iter().map(|upstream| {
+            let tls = loaded.upstream_tls.get(&*upstream.name);
+            (upstream.clone(), tls.map(|tls| TlsConnector::from(tls.clone())))
+        });
+        let upstreams: Vec<_> = upstreams.collect();
         Self {
             listeners: listeners.collect(),
-            upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+            pools: pools.take_over(&upstreams),
             keysets: Arc::new(Keysets::new(&policy.key_sets, &loaded.keyset_tls, loaded.handshakes_in_flight)),
             handshakes_of_ip: Bound { max: loaded.handshakes_in_flight_per_ip, full: Full::Refuse, mark: None },
             carrying: CarryingBounds::new(loaded.http_connections.total, loaded.http_connections.per_ip),

@@ -12,6 +12,8 @@ use super::{Phase, Shared, status};
 use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
+use crate::now::millis;
+use crate::pool;
 use crate::store::{self, Heard};
 
 /// The other thread's life: the admin's pages, on these sockets, and the key sets until the drain is over.
@@ -20,6 +22,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
         for task in shared.edition().keysets.tasks(&shared.books.clock) {
             tokio::task::spawn_local(task);
         }
+        tokio::task::spawn_local(pool::keep::run(shared.pools.clone()));
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
@@ -58,7 +61,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Ve
 /// What the operator's pages are made of.
 fn desk(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
     let of = || shared.clone();
-    let (ready, shown, left, guarded) = (of(), of(), of(), of());
+    let (ready, shown, left, guarded, asked) = (of(), of(), of(), of(), of());
     AdminState {
         books: shared.books.clone(),
         ready: Box::new(move || is_ready(&ready)),
@@ -69,6 +72,8 @@ fn desk(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
         }),
         guard: Box::new(move || guarded.edition().admin_guard.clone()),
         revoking: shared.revoking.clone(),
+        pools: shared.pools.clone(),
+        drain_timeout: Box::new(move || millis(asked.edition().drain_timeout)),
     }
 }
 

@@ -7,13 +7,14 @@ use tokio::sync::Semaphore;
 
 use super::edition::Edition;
 use super::lag::Lag;
-use crate::metrics::{CapFill, KeysFill, Sources, ZoneFill};
+use crate::metrics::{CapFill, KeysFill, Sources, UpstreamFill, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
 use crate::policy::route::Route;
 use crate::policy::slots::KeyedLimit;
 use crate::policy::zone::Zone;
+use crate::pool::Pools;
 use crate::session::buffered::Buffered;
 
 /// What is asked of the edition that is obeyed then.
@@ -62,6 +63,12 @@ pub(super) fn buffered(buffered: &Arc<Buffered>) -> Box<dyn Fn() -> (u64, u64) +
 pub(super) fn worker_lags(lags: &Arc<[Lag]>) -> Box<dyn Fn() -> Vec<u64> + Send + Sync> {
     let lags = lags.clone();
     Box::new(move || lags.iter().map(Lag::last_ms).collect())
+}
+
+/// How the upstreams stand.
+pub(super) fn upstreams(pools: &Arc<Pools>) -> Box<dyn Fn() -> Vec<UpstreamFill> + Send + Sync> {
+    let pools = pools.clone();
+    Box::new(move || pools.all().iter().map(|pool| pool.fill()).collect())
 }
 
 /// How full the zones are, those of a single route too.

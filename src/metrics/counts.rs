@@ -16,6 +16,7 @@ use super::redis::RedisCounts;
 use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
+use super::upstreams::UpstreamFill;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
 use crate::policy::roll::Roll;
@@ -225,6 +226,8 @@ pub struct Sources {
     pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
+    /// How the upstreams stand.
+    pub upstreams: Box<dyn Fn() -> Vec<UpstreamFill> + Send + Sync>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Lines that a place of the access log did not take, ever.
@@ -247,6 +250,7 @@ impl Default for Sources {
             worker_lags: Box::new(Vec::new),
             shared_revocations: None,
             redis: None,
+            upstreams: Box::new(Vec::new),
             log_dropped: Box::new(|| 0),
             log_errors: Box::new(|| 0),
             log_suppressed: Box::new(Vec::new),

@@ -13,7 +13,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
 use super::traffic::Traffic;
-use super::{process, requests};
+use super::{process, requests, upstreams};
 use crate::deny::{Deny, Direction, Side};
 
 /// Reads [`Counts`] for a registry.
@@ -39,6 +39,7 @@ impl Collector for Scrape {
         listeners(counts, to)?;
         revocations(counts, to)?;
         redis(counts, to)?;
+        upstreams::encode(&(counts.sources.upstreams)(), to)?;
         itself(counts, to)
     }
 }
@@ -304,7 +305,7 @@ pub(super) struct Samples<'a> {
     family: &'a Family,
 }
 
-fn family(
+pub(super) fn family(
     to: &mut DescriptorEncoder<'_>,
     family: &Family,
     samples: impl FnOnce(&mut Samples<'_>) -> fmt::Result,

@@ -5,6 +5,7 @@ use super::*;
 use crate::deny::Direction;
 use crate::id::Id;
 use crate::policy::limit::{Action, LimitId, LimitInfo, What};
+use crate::policy::pool::State;
 use crate::policy::roll::Roll;
 
 const EXAMPLE: Example = Example { id: Id(0xabc), wall: 1_700_000_000_500 };
@@ -13,6 +14,21 @@ const OPENMETRICS: Option<&str> = Some("application/openmetrics-text");
 
 fn cap(scope: &'static str, route: Option<&str>, used: u64, limit: Option<u64>) -> CapFill {
     CapFill { scope, route: route.map(Into::into), zone: None, used, limit, warned: false, keys: None }
+}
+
+/// Two servers: one that is well, and one that has had a bad day.
+fn upstream() -> UpstreamFill {
+    let server =
+        |server: &str, state, counts| ServerFill { server: server.into(), state, sessions: 2, limit: None, counts };
+    let bad = ServerCounts::default();
+    bad.answered(3000);
+    bad.failed(Deny::UpstreamTimeout);
+    bad.ejected();
+    bad.checked(true);
+    bad.checked(false);
+    let servers =
+        vec![server("10.0.0.1:80", State::Up, Arc::default()), server("10.0.0.2:80", State::Ejected, Arc::new(bad))];
+    UpstreamFill { upstream: "chat".into(), waiting: 3, panics: 4, lookup_failures: 5, servers }
 }
 
 fn metrics() -> Metrics {
@@ -50,6 +66,7 @@ fn metrics() -> Metrics {
         worker_lags: Box::new(|| vec![1, 250]),
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
+        upstreams: Box::new(|| vec![upstream()]),
         log_dropped: Box::new(|| 5),
         log_errors: Box::new(|| 12),
         log_suppressed: Box::new(|| vec![(Deny::NoRoute, 13), (Deny::Kicked, 0)]),
@@ -153,6 +170,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         "upstream_connect",
         "upstream_refused",
         "upstream_timeout",
+        "upstream_full",
         "client_lost",
         "draining",
         "internal",
@@ -179,7 +197,7 @@ fn what_can_happen_stands_at_zero_from_the_start() {
         (
             "gateway",
             "byte_rate certificate_expired control_rate draining idle_timeout internal ip_cap kicked lifetime_over message_rate store_unavailable subject_cap \
-             token_expired token_revoked zone_cap",
+             token_expired token_revoked upstream_drained zone_cap",
         ),
         ("upstream", "bad_frame closed slow_consumer too_many_fragments upstream_lost"),
     ];
@@ -298,6 +316,21 @@ fn sources_are_read_at_the_scrape() {
         (r#"wsgate_cap_used{scope="total"}"#, 7.0),
         (r#"wsgate_cap_limit{scope="route",route="chat"}"#, 1000.0),
         (r#"wsgate_cap_used{scope="route",route="a\"b"}"#, 1.0),
+        (r#"wsgate_upstream_server_up{upstream="chat",server="10.0.0.1:80"}"#, 1.0),
+        (r#"wsgate_upstream_server_up{upstream="chat",server="10.0.0.2:80"}"#, 0.0),
+        (r#"wsgate_upstream_server_sessions{upstream="chat",server="10.0.0.2:80"}"#, 2.0),
+        (r#"wsgate_upstream_server_handshakes_total{upstream="chat",server="10.0.0.2:80",result="ok"}"#, 1.0),
+        (
+            r#"wsgate_upstream_server_handshakes_total{upstream="chat",server="10.0.0.2:80",result="upstream_timeout"}"#,
+            1.0,
+        ),
+        (r#"wsgate_upstream_server_handshakes_total{upstream="chat",server="10.0.0.1:80",result="ok"}"#, 0.0),
+        (r#"wsgate_upstream_server_handshake_seconds_count{upstream="chat",server="10.0.0.2:80"}"#, 1.0),
+        (r#"wsgate_upstream_server_ejections_total{upstream="chat",server="10.0.0.2:80"}"#, 1.0),
+        (r#"wsgate_upstream_server_health_checks_total{upstream="chat",server="10.0.0.2:80",result="failed"}"#, 1.0),
+        (r#"wsgate_upstream_queue{upstream="chat"}"#, 3.0),
+        (r#"wsgate_upstream_panics_total{upstream="chat"}"#, 4.0),
+        (r#"wsgate_upstream_lookup_failures_total{upstream="chat"}"#, 5.0),
         (r#"wsgate_cap_keys{scope="zone",route="chat",zone="tenants"}"#, 3.0),
         (r#"wsgate_cap_keys_near_limit{scope="zone",route="chat",zone="tenants"}"#, 2.0),
         ("wsgate_cap_warnings_total", 1.0),

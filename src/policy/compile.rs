@@ -13,6 +13,7 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod upstreams;
 mod upward;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ struct Named {
     /// Whether a listener has a `client_ca`.
     asks_for_certificates: bool,
     typed_assertions: Vec<String>,
+    upstreams: upstreams::Upstreams,
     has_redis: bool,
     /// What is done while Redis does not answer.
     on_error: OnError,
@@ -114,6 +116,7 @@ impl Policy {
         let named = Named {
             verifiers: sections::verifiers(config, material, &mut found),
             zones: limits::zones(config, &hasher, &wishes, &mut found),
+            upstreams: upstreams::compile(config, &hasher, &mut found),
             hasher,
             assertions: upward::assertions(config, material, &mut found),
             connection_id: upward::connection_id(config, &mut found),
@@ -152,6 +155,7 @@ impl Policy {
         let total = &config.server.connections;
         let policy = Policy {
             routes,
+            upstreams: named.upstreams.all,
             ranked,
             renewals,
             total: Cap::new(total.total, total.warn_at),

@@ -13,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use wsgate::access_log::Format;
 use wsgate::config::value::Algorithm;
 use wsgate::gateway::{Gateway, Shared};
-use wsgate::load;
+use wsgate::load::{self, Loaded};
 use wsgate::now::Clock;
 use wsgate::policy::token::mint;
 use wsgate::session::live::Id;
@@ -88,6 +88,11 @@ impl Setup {
     }
 
     pub fn start(self) -> Gate {
+        self.start_with(|_| {})
+    }
+
+    /// The same, with something changed that no config says.
+    pub fn start_with(self, change: impl FnOnce(&mut Loaded)) -> Gate {
         let Self { server, listen, jwt, routes, admin, folder } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 2\n" };
         let drain = if server.contains("drain_timeout") { "" } else { "drain_timeout = \"1ms\"\n" };
@@ -98,7 +103,9 @@ impl Setup {
         let log = "[access_log]\nrefusals = { rate = \"1000000r/s\", burst = 1000000 }\n";
         let text = format!("[server]\n{workers}{drain}{lag}{server}{log}{listen}{jwt}{routes}{admin}");
         let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
-        let loaded = load::text(&text, "test.toml", folder.path(), &env).unwrap_or_else(|report| panic!("{report}"));
+        let mut loaded =
+            load::text(&text, "test.toml", folder.path(), &env).unwrap_or_else(|report| panic!("{report}"));
+        change(&mut loaded);
         let clock = Clock::system();
         let (writer, lines) = lines();
         let gateway = Gateway::start(loaded, clock.clone(), Format::Json, writer).unwrap();
