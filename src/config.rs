@@ -20,6 +20,7 @@ mod require;
 mod revocation;
 mod route;
 mod schema;
+mod traces;
 pub mod value;
 mod wording;
 mod zone;
@@ -47,6 +48,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{DenyBy, ExpiryNotice, OnExpiry, Route};
 pub use schema::schema;
+pub use traces::{Parents, Tracing};
 use value::Size;
 pub use zone::{Store, Zone, ZoneKey};
 
@@ -80,6 +82,8 @@ pub struct Config {
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,
+    /// Spans of handshakes, for OpenTelemetry. Absent: none are made.
+    pub tracing: Option<Tracing>,
     /// The operator's own listener: its page, metrics, health, live connections, revocations.
     pub admin: Option<Admin>,
 }

@@ -181,12 +181,12 @@ fn begin(worker: &Rc<Worker>, listener: Arc<str>, client: Stream, first: &[u8], 
     let books = &shared.books;
     let holder = Holder::from(&admission);
     let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
-    attempt.admitted();
+    let trace = attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
-    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
+    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits).traced(trace);
     let opened = Opened {
         client: (client, first),
         upstream: (upstream.stream, &upstream.first),

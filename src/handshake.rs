@@ -7,6 +7,7 @@ pub mod record;
 mod renew;
 mod slots;
 pub mod told;
+mod traced;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -184,16 +185,20 @@ impl Handshake {
             vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
+        let (mut headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
+        attempt.join(&mut headers);
         *request.headers_mut() = headers;
         let tls = edition.upstream_tls[route.index].as_ref();
         let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(self.ends_of(client))));
         let question = Question { request, preamble: preamble.unwrap_or_default() };
+        let began = shared.books.clock.mono();
         let answered =
-            Box::pin(upstream::dial(&route.target, tls, question, edition.max_head, route.pass_upstream_errors))
-                .await?;
+            Box::pin(upstream::dial(&route.target, tls, question, edition.max_head, route.pass_upstream_errors)).await;
+        let result = answered.as_ref().map(|_| ()).map_err(|denial| denial.deny);
+        attempt.dialed(began, &route.target.transport, result);
+        let answered = answered?;
         slots::check_still(&admission)?;
         Ok((route, admission, answered))
     }

@@ -18,6 +18,7 @@ use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
 use crate::policy::target::Transport;
 use crate::revocation_file;
+use crate::spans;
 use crate::store;
 use crate::tls;
 
@@ -33,6 +34,8 @@ pub struct Loaded {
     pub keyset_tls: BTreeMap<String, Arc<ClientConfig>>,
     /// What several gateways count in; nothing is connected yet.
     pub redis: Option<store::Settings>,
+    /// Where spans of handshakes are sent.
+    pub spans: Option<spans::Settings>,
     /// The operator's listener.
     pub admin: Option<SocketAddr>,
     /// What it asks for.
@@ -111,6 +114,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
     let admin_tls = material.admin_tls.as_ref().and_then(|pair| {
         tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
     });
+    let spans = spans(&config, &material, &mut problems);
     let (revocation_file, revoked) = revocations(&config, base, &mut problems);
     let access_log = access_log(&config.access_log, base, &mut problems);
     let keyset_tls = keyset_tls(&config, &material, &mut problems);
@@ -141,6 +145,7 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         upstream_tls,
         keyset_tls,
         redis,
+        spans,
         admin: config.admin.map(|admin| admin.address),
         admin_token,
         admin_tls,
@@ -157,6 +162,16 @@ pub fn text(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> Option<St
         access_log,
         warnings: Report::warnings(name, text, warnings),
     })
+}
+
+/// Whether its keys fit together is for the compiler to say.
+fn spans(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Option<spans::Settings> {
+    let tracing = config.tracing.as_ref()?;
+    let url = tracing.endpoint.0.clone();
+    let tls = url.tls.then(|| tls::client_config(material.tracing.authorities.as_deref(), None)).transpose();
+    let tls = tls.map_err(|message| problems.push(Problem::new("tracing.endpoint", message))).ok()?;
+    let (headers, service_name) = (material.tracing.headers.clone(), tracing.service_name.clone());
+    Some(spans::Settings { url, headers, tls, service_name, timeout: tracing.timeout })
 }
 
 /// What a good token is only its guard knows.

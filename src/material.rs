@@ -8,6 +8,7 @@ mod clients;
 mod loader;
 pub mod option;
 mod redis;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,7 @@ use loader::Loader;
 pub use assertion::SigningKey;
 pub use clients::ClientMaterial;
 pub use redis::RedisMaterial;
+pub use traces::TracingMaterial;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Material {
     pub admin_tls: Option<CertificateMaterial>,
     /// What `[redis]` names.
     pub redis: RedisMaterial,
+    /// What `[tracing]` names.
+    pub tracing: TracingMaterial,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
 }
@@ -94,8 +98,9 @@ impl Material {
         let admin_tls = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let admin_tls = admin_tls.and_then(|pair| pair_of(&mut loader, "admin.tls", &pair.certificate, &pair.key));
         let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
+        let tracing = config.tracing.as_ref().map(|typed| traces::read(&mut loader, typed)).unwrap_or_default();
         let (problems, warnings) = loader.finish();
-        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, admin_tls, redis, warnings }, problems)
+        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, admin_tls, redis, tracing, warnings }, problems)
     }
 }
 

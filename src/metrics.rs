@@ -11,6 +11,7 @@ mod process;
 mod redis;
 mod revocations;
 mod scrape;
+mod spans;
 mod text;
 pub mod totals;
 mod traffic;
@@ -31,6 +32,7 @@ pub use counts::{CapFill, KeySetFill, KeysFill, LimitCounts, Sources, ZoneFill};
 pub use example::Example;
 pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use revocations::RevocationCounts;
+pub use spans::{SpanCounts, SpanResult};
 pub use traffic::{Active, Counter, Traffic};
 
 /// Everything that one gateway counts.

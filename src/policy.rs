@@ -36,6 +36,7 @@ pub mod stages;
 pub mod target;
 pub mod tell;
 pub mod token;
+pub mod trace;
 pub mod upward;
 pub mod zone;
 
@@ -65,6 +66,7 @@ use roll::Roll;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
 use token::published::{Behind, Published};
+use trace::Sampling;
 use upward::Vouched;
 use zone::Zone;
 
@@ -99,6 +101,8 @@ pub struct Policy {
     pub revocations: Arc<Revocations>,
     /// The store that several gateways share; none where each counts for itself.
     pub remote: Option<Remote>,
+    /// Which handshakes are recorded for OpenTelemetry; none without `[tracing]`.
+    pub sampling: Option<Sampling>,
     keys: KeyHasher,
     /// How many handshakes got a place in an order so far.
     admissions: AtomicU64,

@@ -42,6 +42,7 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         log,
         ids: Ids::default(),
         sessions: Registry::new(1),
+        spans: None,
         buffered: Buffered::new(u64::MAX),
         recent: Recent::default(),
     };

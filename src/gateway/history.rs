@@ -98,7 +98,7 @@ mod tests {
         let metrics = Metrics::new(&Roll::of(["chat"]), 1, &[], clock.now(), Sources::default());
         let (log, _) = AccessLog::new(Format::Off, std::io::sink());
         let (sessions, buffered) = (Registry::new(1), Buffered::new(1));
-        Books { clock, metrics, log, ids: Ids::default(), sessions, buffered, recent: Recent::default() }
+        Books { clock, metrics, log, ids: Ids::default(), sessions, spans: None, buffered, recent: Recent::default() }
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::history::History;
 use super::{Phase, Shared, status};
@@ -13,6 +16,9 @@ use crate::admin::{self, AdminState};
 use crate::drain;
 use crate::leases;
 use crate::store::{self, Heard};
+
+/// How long the spans that are left at the end may take.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// The other thread's life: the admin's pages and the key sets until the drain is over.
 pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Option<StdListener>) {
@@ -48,6 +54,13 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
         }
+        let (over, is_over) = watch::channel(false);
+        let books = shared.books.clone();
+        let exporter = tokio::task::spawn_local(async move {
+            if let Some(spans) = &books.spans {
+                spans.run(is_over).await;
+            }
+        });
         let mut phase = shared.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         tokio::select! {
@@ -58,6 +71,9 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, admin: Op
         if let Some(redis) = &shared.redis {
             redis.leave().await;
         }
+        over.send_replace(true);
+        // A collector that does not answer does not keep a gateway from ending.
+        let _ = timeout(LAST_SPANS, exporter).await;
     });
 }
 

@@ -25,6 +25,7 @@ use crate::revocation_file::RevocationFile;
 use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
+use crate::spans::Spans;
 use crate::store::Redis;
 
 /// How far the gateway is.
@@ -139,6 +140,7 @@ pub(super) fn share(
     let redis = loaded.redis.take().map(|settings| Redis::new(settings, clock.clone()));
     let shared_revocations = redis.clone().filter(|_| loaded.revocations_shared).map(|redis| (redis, Arc::default()));
     let buffered = Buffered::new(loaded.max_buffered);
+    let loaded_spans = loaded.spans.take();
     let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
     let (roll, revocations) = (loaded.policy.roll.clone(), loaded.policy.revocations.clone());
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -155,6 +157,8 @@ pub(super) fn share(
         in_flight: sources::in_flight(&handshakes, places),
         ..sources::of(&edition, &clock)
     };
+    let spans = loaded_spans.map(Spans::new);
+    let sources = Sources { spans: spans.as_ref().map(|spans| spans.counts().clone()), ..sources };
     let metrics = Metrics::new(&roll, workers, &names, clock.now(), sources);
     let books = Arc::new(Books {
         metrics,
@@ -162,6 +166,7 @@ pub(super) fn share(
         log,
         ids: Ids::default(),
         sessions: Registry::new(workers),
+        spans,
         buffered,
         recent: Recent::default(),
     });

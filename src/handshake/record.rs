@@ -3,17 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header;
+use http::header::{self, HeaderMap, HeaderValue};
 
 use super::Handshake;
+use super::traced::{Outcome, Traced};
 use crate::access_log::{Refused, Said};
 use crate::deny::Deny;
 use crate::gateway::Shared;
 use crate::id::Id;
 use crate::metrics::Example;
-use crate::now::Timestamp;
+use crate::now::{Now, Timestamp};
 use crate::policy::route::Route;
+use crate::policy::target::Transport;
+use crate::policy::trace::Context;
 use crate::policy::{Decision, Denial};
 
 /// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
@@ -31,6 +33,7 @@ pub struct Attempt {
     origin: Option<Box<[u8]>>,
     route: Option<Arc<Route>>,
     subject: Option<Arc<str>>,
+    traced: Option<Box<Traced>>,
     over: bool,
 }
 
@@ -47,6 +50,11 @@ impl Attempt {
         attempt.host = parts.headers.get(header::HOST).map(copy);
         attempt.path = Some(format!("{path}{query}").into());
         attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
+        let policy = &handshake.edition.policy;
+        if let (Some(sampling), Some(_)) = (&policy.sampling, &attempt.shared.books.spans) {
+            let trusted = policy.is_trusted_proxy(handshake.peer);
+            attempt.traced = Traced::begin(sampling, parts, trusted, handshake.secure);
+        }
         attempt
     }
 
@@ -64,6 +72,7 @@ impl Attempt {
             origin: None,
             route: None,
             subject: None,
+            traced: None,
             over: false,
         }
     }
@@ -104,8 +113,42 @@ impl Attempt {
         self.subject.clone()
     }
 
-    /// The 101 is out.
-    pub fn admitted(mut self) {
+    /// When the socket was accepted, in [`Now::mono`].
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.shared.books.clock.now()
+    }
+
+    /// The path that was asked for, with a `?` where a query was.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// The `Host`.
+    pub(super) fn host(&self) -> Option<&[u8]> {
+        self.host.as_deref()
+    }
+
+    /// Makes the upstream's request a part of this one's trace.
+    pub(super) fn join(&self, headers: &mut HeaderMap) {
+        if let Some(traced) = &self.traced {
+            traced.join(headers);
+        }
+    }
+
+    /// The upstream's handshake is over; it began at this moment of [`Now::mono`].
+    pub(super) fn dialed(&mut self, began: u64, transport: &Transport, result: Result<(), Deny>) {
+        let ended = self.shared.books.clock.mono();
+        if let Some(traced) = &mut self.traced {
+            traced.dialed(began, ended, transport, result);
+        }
+    }
+
+    /// The 101 is out. What the handshake is called in its trace, if it is recorded.
+    pub fn admitted(mut self) -> Option<Box<Context>> {
         self.over = true;
         let duration = self.duration();
         self.shared.books.metrics.handshake(
@@ -114,6 +157,7 @@ impl Attempt {
             duration,
             self.example(),
         );
+        self.trace(&Outcome { status: Some(101), reason: None })
     }
 
     /// It was refused. `answered` says whether the client was told.
@@ -124,6 +168,11 @@ impl Attempt {
     /// It was refused, and the client is told by a 101 and a Close with this code.
     pub fn told(mut self, denial: &Denial, code: u16) {
         self.write(denial, Some(101), Some(code));
+    }
+
+    fn trace(&mut self, outcome: &Outcome) -> Option<Box<Context>> {
+        let traced = self.traced.take()?;
+        traced.over(self.shared.books.spans.as_ref()?, self, outcome)
     }
 
     fn duration(&self) -> u64 {
@@ -160,6 +209,7 @@ impl Attempt {
             duration_ms,
             why: Some(Said::new(denial.why)).filter(|_| !denial.why.is_empty()),
         });
+        self.trace(&Outcome { status, reason: Some(denial.deny) });
     }
 }
 

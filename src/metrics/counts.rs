@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::example::Histogram;
 use super::redis::RedisCounts;
 use super::revocations::RevocationCounts;
+use super::spans::SpanCounts;
 use super::traffic::Traffic;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
@@ -39,6 +40,10 @@ pub(super) struct Shared(AtomicU64);
 impl Shared {
     pub(super) fn up(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -123,7 +128,7 @@ impl LimitCounts {
     }
 
     pub(super) fn add(&self, action: Action, count: u64) {
-        self.by_action[action.index()].0.fetch_add(count, Ordering::Relaxed);
+        self.by_action[action.index()].add(count);
     }
 
     pub(super) fn of(&self, action: Action) -> u64 {
@@ -220,6 +225,8 @@ pub struct Sources {
     pub shared_revocations: Option<Arc<RevocationCounts>>,
     /// What is counted of the store that several gateways share; none where there is none.
     pub redis: Option<Arc<RedisCounts>>,
+    /// What is counted of the spans that go to a collector; none where there is none.
+    pub spans: Option<Arc<SpanCounts>>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Lines that a place of the access log did not take, ever.
@@ -241,6 +248,7 @@ impl Default for Sources {
             worker_lags: Box::new(Vec::new),
             shared_revocations: None,
             redis: None,
+            spans: None,
             log_dropped: Box::new(|| 0),
             log_errors: Box::new(|| 0),
             log_suppressed: Box::new(Vec::new),

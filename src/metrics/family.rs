@@ -173,6 +173,8 @@ families! {
         "Whether Redis is asked: 0 it is (closed), 1 a probe is under way (half-open), 2 it is not (open)";
     REDIS_FALLBACKS Counter "wsgate_redis_fallbacks_total" ["on_error"]
         "Decisions that were made without Redis, by what was done instead";
+    TRACE_SPANS Counter "wsgate_trace_spans_total" ["result"]
+        "Spans of handshakes and sessions, by what became of them: exported, dropped as there was no room, or failed since the collector refused or did not answer. With [tracing] alone";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     LOG_ERRORS Counter "wsgate_access_log_errors_total" []

@@ -49,6 +49,7 @@ fn metrics() -> Metrics {
         worker_lags: Box::new(|| vec![1, 250]),
         shared_revocations: Some(Arc::default()),
         redis: Some(Arc::default()),
+        spans: Some(Arc::default()),
         log_dropped: Box::new(|| 5),
         log_errors: Box::new(|| 12),
         log_suppressed: Box::new(|| vec![(Deny::NoRoute, 13), (Deny::Kicked, 0)]),

@@ -12,6 +12,7 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod traces;
 mod upward;
 
 use std::collections::BTreeMap;
@@ -126,6 +127,7 @@ impl Policy {
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
         let remote = config.redis.as_ref().and_then(|typed| redis::compile(typed, &mut found));
+        let sampling = config.tracing.as_ref().map(|typed| traces::compile(typed, &mut found));
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         sections::warn_of_mixed(config, &mut found);
@@ -160,6 +162,7 @@ impl Policy {
             keys: named.hasher,
             admissions: AtomicU64::new(0),
             remote,
+            sampling,
         };
         Ok(Compiled { policy, warnings: found.warnings })
     }

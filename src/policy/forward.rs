@@ -11,6 +11,7 @@ use super::client_ip::Forwarded;
 use super::request::connection_tokens;
 use super::route::Route;
 use super::token::{strip, subprotocol};
+use super::trace;
 use super::upward::Vouched;
 use crate::config::ForwardedHeader;
 use crate::id::Id;
@@ -64,6 +65,7 @@ pub fn request(route: &Route, client: &HeaderMap, path_and_query: &str, caller: 
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());
     }
+    trace::tidy(&mut headers);
     keep_only_deflate(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -12,6 +12,7 @@ use super::frame;
 use super::live::order::Order;
 use super::live::{Entry, Live};
 use super::pump::Wake;
+use super::trace;
 use crate::access_log::{Ended, Expired, Said};
 use crate::books::Books;
 use crate::deny::{Deny, Direction, Side};
@@ -21,6 +22,7 @@ use crate::policy::Permits;
 use crate::policy::expiry::{Ends, NEVER};
 use crate::policy::limit::Exceeded;
 use crate::policy::route::Route;
+use crate::policy::trace::Context;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Exit {
     entry: Entry,
     active: Active,
     _permits: Permits,
+    /// What its handshake is called in a trace, if that is recorded; boxed, for few are.
+    trace: Option<Box<Context>>,
     end: Option<End>,
 }
 
@@ -55,7 +59,14 @@ impl Exit {
         active: Active,
         permits: Permits,
     ) -> Self {
-        Self { books, listener, route, entry, active, _permits: permits, end: None }
+        Self { books, listener, route, entry, active, _permits: permits, trace: None, end: None }
+    }
+
+    /// The same of a session whose handshake is recorded.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<Box<Context>>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// [`crate::now::Now::mono`].
@@ -207,5 +218,8 @@ impl Drop for Exit {
             side: end.side,
             reason: end.reason,
         });
+        if let (Some(handshake), Some(spans)) = (&self.trace, &self.books.spans) {
+            trace::ended(spans, **handshake, live, end, now);
+        }
     }
 }

@@ -147,6 +147,7 @@ impl Rig {
             log,
             ids: Ids::default(),
             sessions: Registry::new(1),
+            spans: None,
             buffered,
             recent: Recent::default(),
         });
