@@ -202,9 +202,9 @@ families! {
     SERVER_SESSIONS Gauge "wsgate_upstream_server_sessions" ["upstream", "server"]
         "Sessions that the server has, handshakes under way included";
     SERVER_HANDSHAKES Counter "wsgate_upstream_server_handshakes_total" ["upstream", "server", "result"]
-        "Handshakes that were sent to the server, by result: ok, the reason why not, or client_lost where it was not waited for; one that is tried on a second server counts at both";
+        "Handshakes and ordinary requests that were sent to the server, by result: ok, the reason why not, or client_lost where it was not waited for; one that is tried on a second server counts at both";
     SERVER_SECONDS Histogram "wsgate_upstream_server_handshake_seconds" ["upstream", "server"]
-        "Time from connecting to the server to its 101, of handshakes that got one";
+        "Time from connecting to the server to its 101, or to the head of its answer to an ordinary request, of those that got one";
     SERVER_EJECTIONS Counter "wsgate_upstream_server_ejections_total" ["upstream", "server"]
         "How often the server was left out since its handshakes failed";
     SERVER_CHECKS Counter "wsgate_upstream_server_health_checks_total" ["upstream", "server", "result"]
