@@ -61,6 +61,9 @@ pub struct Refused<'a> {
     pub origin: Option<Said<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Said<'a>>,
+    /// The server that it was sent to, the last of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'a str>,
     #[serde(serialize_with = "label")]
     pub reason: Deny,
     /// None where nothing was answered.
@@ -87,6 +90,8 @@ pub struct Ended<'a> {
     pub client: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Said<'a>>,
+    /// The server that it was on.
+    pub upstream: &'a str,
     pub duration_ms: u64,
     pub messages_to_upstream: u64,
     pub bytes_to_upstream: u64,

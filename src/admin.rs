@@ -12,6 +12,7 @@ mod query;
 mod reply;
 mod revocations;
 mod status;
+mod upstreams;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -36,6 +37,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::books::Books;
 use crate::gateway::Phase;
+use crate::pool::Pools;
 use crate::reload::Outcome;
 use crate::revoking::Revoking;
 use crate::stream::Stream;
@@ -77,6 +79,10 @@ pub struct AdminState {
     pub reload: Box<dyn Fn() -> Pin<Box<dyn Future<Output = Outcome>>> + Send + Sync>,
     /// What an operator may add to and take from.
     pub revoking: Arc<Revoking>,
+    /// Whose servers an operator may take out.
+    pub pools: Arc<Pools>,
+    /// Over how many milliseconds sessions are told to go, where nobody says.
+    pub drain_timeout: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where

@@ -21,6 +21,7 @@ mod require;
 mod revocation;
 mod route;
 mod schema;
+mod upstream;
 pub mod value;
 mod wording;
 mod zone;
@@ -49,6 +50,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{DenyBy, ExpiryNotice, OnExpiry, OnReload, Route};
 pub use schema::schema;
+pub use upstream::{Balance, Health, HealthKind, Server as UpstreamServer, ServerTable, Upstream};
 use value::Size;
 pub use zone::{Store, Zone, ZoneKey};
 
@@ -71,6 +73,9 @@ pub struct Config {
     /// Rate limits that several routes share, by a name that routes use.
     #[serde(default)]
     pub zone: BTreeMap<String, Zone>,
+    /// Several servers behind one name, by which routes lead to them.
+    #[serde(default)]
+    pub upstream: BTreeMap<String, Upstream>,
     /// What is let through, and on which terms. At least one.
     #[serde(default)]
     pub route: Vec<Route>,

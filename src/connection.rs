@@ -300,18 +300,23 @@ fn begin(
     first: &[u8],
     handover: Handover,
 ) {
-    let Handover { attempt, route, mut admission, upstream } = handover;
+    let Handover { attempt, route, mut admission, upstream, lease } = handover;
     let shared = &worker.shared;
     let books = &shared.books;
     let holder = Holder::from(&mut admission);
-    let live = Live::new(attempt.id(), route.name.clone(), holder, attempt.client(), books.clock.now());
+    let server = lease.server().clone();
+    let live = Live::new(attempt.id(), route.name.clone(), server.clone(), holder, attempt.client(), books.clock.now());
     attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
     reload::end_if_changed(shared, edition, &entry);
+    // Who takes a server out ends those who are listed, and this one was not.
+    if server.is_drained() {
+        entry.order(Deny::UpstreamDrained);
+    }
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
-    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, admission.permits);
+    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, (admission.permits, lease));
     let opened = Opened {
         client: (client, first),
         upstream: (upstream.stream, &upstream.first),

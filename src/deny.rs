@@ -175,6 +175,8 @@ reasons! {
     UpstreamConnect   "upstream_connect"   502 1014 Upstream "no connection to the upstream could be made";
     UpstreamRefused   "upstream_refused"   502 1014 Upstream "the upstream's answer is none, or is no valid 101 to a handshake";
     UpstreamTimeout   "upstream_timeout"   504 1014 Upstream "the upstream did not answer in time";
+    UpstreamFull      "upstream_full"      503 1013 Limit    "every server of the upstream holds all the connections it may, and the queue for them is full or too slow";
+    UpstreamDrained   "upstream_drained"   -   1012 Operator "the server that the session was on is being taken out";
     UpstreamLost      "upstream_lost"      -   1014 Upstream "the upstream's connection ended without a Close";
     ClientLost        "client_lost"        499 -    Client   "the client's connection ended without a Close";
     IdleTimeout       "idle_timeout"       -   1001 Client   "nothing was received for the idle timeout, or a ping stayed unanswered";

@@ -3,6 +3,7 @@
 //! Nothing is decided here that `policy` could decide. Every handshake leaves through [`record::Attempt`], once.
 
 pub(crate) mod admission;
+pub(crate) mod dial;
 pub mod record;
 mod renew;
 pub(crate) mod slots;
@@ -36,8 +37,9 @@ use crate::policy::request::Opening;
 use crate::policy::route::Route;
 use crate::policy::upward::Vouched;
 use crate::policy::{Admission, Ask, Denial};
+use crate::pool::Lease;
 use crate::relay::{self, Reply};
-use crate::upstream::{self, Answered, Question};
+use crate::upstream::{Answered, Question};
 use record::Attempt;
 use told::Told;
 
@@ -86,6 +88,8 @@ pub struct Handover {
     pub admission: Admission,
     /// The other socket.
     pub upstream: Answered,
+    /// The place on its server.
+    pub lease: Lease,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -132,13 +136,13 @@ impl Handshake {
         let mut attempt = Attempt::new(self, client, parts);
         let origin = parts.headers.get(header::ORIGIN).cloned();
         match self.open(parts, client, &mut attempt).await {
-            Ok((route, admission, upstream)) => {
+            Ok((route, admission, upstream, lease)) => {
                 let allowed = origin.filter(|_| route.origins.is_some());
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
                 *answer.headers_mut() = forward::answer(&route, &parts.headers, &upstream.headers, allowed.as_ref());
                 self.turn.switching.set(true);
-                self.opened.replace(Some(Handover { attempt, route, admission, upstream }));
+                self.opened.replace(Some(Handover { attempt, route, admission, upstream, lease }));
                 answer
             }
             Err(denial) => {
@@ -163,7 +167,7 @@ impl Handshake {
         parts: &http::request::Parts,
         client: IpAddr,
         attempt: &mut Attempt,
-    ) -> Result<(Arc<Route>, Admission, Answered), Denial> {
+    ) -> Result<(Arc<Route>, Admission, Answered, Lease), Denial> {
         let (shared, edition) = (&self.worker.shared, &*self.edition);
         if shared.is_draining() {
             return Err(draining());
@@ -204,14 +208,13 @@ impl Handshake {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
         *request.headers_mut() = headers;
-        let tls = edition.upstream_tls[route.index].as_ref();
+        let hash = route.target.upstream.hash.as_ref();
+        let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&admission.identity))));
         let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(self.ends_of(client))));
         let question = Question { request, preamble: preamble.unwrap_or_default() };
-        let answered =
-            Box::pin(upstream::dial(&route.target, tls, question, edition.max_head, route.pass_upstream_errors))
-                .await?;
+        let (answered, lease) = Box::pin(dial::dial(self, &route, key, question, attempt)).await?;
         slots::check_still(&admission)?;
-        Ok((route, admission, answered))
+        Ok((route, admission, answered, lease))
     }
 
     /// Adds the route's assertion, if it has one.

@@ -17,6 +17,7 @@ pub mod books;
 pub mod handover;
 pub mod keyset;
 pub mod metrics;
+pub mod pool;
 pub mod revocation_file;
 pub mod session;
 pub mod store;

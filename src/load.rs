@@ -20,7 +20,8 @@ use crate::material::{KeyMaterial, Material, Seen};
 use crate::now::millis;
 use crate::policy::Policy;
 use crate::policy::revocation::entry::Entry;
-use crate::policy::target::Transport;
+use crate::policy::target::{self, Transport};
+use crate::pool::keep::{self, Resolver};
 use crate::revocation_file;
 use crate::store;
 use crate::tls::{self, certificates};
@@ -33,8 +34,10 @@ pub struct Loaded {
     pub policy: Policy,
     /// In the order of the file.
     pub listen: Vec<Listen>,
-    /// TLS to the upstreams, by route.
-    pub upstream_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// TLS to the upstreams that speak it, by their names.
+    pub upstream_tls: BTreeMap<String, Arc<ClientConfig>>,
+    /// How the names of upstreams are looked up.
+    pub resolver: Resolver,
     /// TLS to the servers that publish key sets, by the name of the `[jwt.NAME]`.
     pub keyset_tls: BTreeMap<String, Arc<ClientConfig>>,
     /// What several gateways count in; nothing is connected yet.
@@ -185,6 +188,7 @@ fn compile(
         policy: compiled.policy,
         listen,
         upstream_tls,
+        resolver: keep::system(),
         keyset_tls,
         redis,
         admin: config.admin.as_ref().map(|admin| admin.address),
@@ -317,22 +321,37 @@ fn listeners(
     listeners
 }
 
-fn upstream_tls(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Vec<Option<Arc<ClientConfig>>> {
-    let mut all = Vec::new();
-    for (index, route) in config.route.iter().enumerate() {
+/// By the upstream's name.
+fn upstream_tls(
+    config: &Config,
+    material: &Material,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Arc<ClientConfig>> {
+    let sections = config.upstream.iter().filter(|(_, typed)| typed.tls).map(|(name, typed)| {
+        let authorities = material.pool_ca.get(name).map(Vec::as_slice);
+        // A file that could not be read is a problem already.
+        (name.clone(), format!("upstream.{name}"), authorities, typed.ca.is_some() && authorities.is_none())
+    });
+    let routes = config.route.iter().enumerate().filter_map(|(index, route)| {
         // A malformed upstream is for `compile` to tell.
-        let speaks_tls = matches!(Transport::parse(&route.upstream), Ok((Transport::Tcp { tls: true, .. }, _)));
+        let name = target::own_name(route).filter(|_| speaks_tls(&route.upstream))?;
         let authorities = material.upstream_ca.get(index).and_then(|authorities| authorities.as_deref());
-        all.push(match speaks_tls.then(|| tls::client_config(authorities, None)) {
-            Some(Ok(client)) => Some(client),
-            Some(Err(message)) => {
-                problems.push(Problem::new(format!("route[{index}].upstream"), message));
-                None
+        Some((name, format!("route[{index}].upstream"), authorities, false))
+    });
+    let mut all = BTreeMap::new();
+    for (name, at, authorities, _) in sections.chain(routes).filter(|(.., unread)| !unread) {
+        match tls::client_config(authorities, None) {
+            Ok(client) => {
+                all.insert(name, client);
             }
-            None => None,
-        });
+            Err(message) => problems.push(Problem::new(at, message)),
+        }
     }
     all
+}
+
+fn speaks_tls(url: &str) -> bool {
+    Transport::parse(url).is_ok_and(|(transport, _)| transport.speaks_tls())
 }
 
 fn keyset_tls(

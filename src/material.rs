@@ -40,6 +40,8 @@ pub struct Material {
     pub clients: Vec<Option<ClientMaterial>>,
     /// The authorities of each route's upstream, in the order of the file; `None` for the system's.
     pub upstream_ca: Vec<Option<Vec<CertificateDer<'static>>>>,
+    /// The authorities of each `[upstream.NAME]` that names some. Those that could not be read are missing, and a problem.
+    pub pool_ca: BTreeMap<String, Vec<CertificateDer<'static>>>,
     /// `[admin] token`.
     pub admin_token: Option<SecretBytes>,
     /// `[admin] tls`.
@@ -93,13 +95,20 @@ impl Material {
                 loader.certificates(&format!("route[{index}].upstream_ca"), path)
             })
             .collect();
+        let pool_ca = config.upstream.iter().filter_map(|(name, upstream)| {
+            let path = upstream.ca.as_ref()?;
+            Some((name.clone(), loader.certificates(&format!("upstream.{name}.ca"), path)?))
+        });
+        let pool_ca = pool_ca.collect();
         let admin_token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
         let admin_token = admin_token.and_then(|token| loader.secret("admin.token", token)).map(SecretBytes);
         let admin_tls = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let admin_tls = admin_tls.and_then(|pair| pair_of(&mut loader, "admin.tls", &pair.certificate, &pair.key));
         let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
         let (problems, warnings, seen) = loader.finish();
-        (Self { jwt, assertion, tls, clients, upstream_ca, admin_token, admin_tls, redis, warnings, seen }, problems)
+        let material =
+            Self { jwt, assertion, tls, clients, upstream_ca, pool_ca, admin_token, admin_tls, redis, warnings, seen };
+        (material, problems)
     }
 }
 

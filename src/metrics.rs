@@ -16,6 +16,7 @@ mod scrape;
 mod text;
 pub mod totals;
 mod traffic;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use reloads::ReloadCounts;
 pub use requests::RequestEnd;
 pub use revocations::RevocationCounts;
 pub use traffic::{Active, Counter, Traffic};
+pub use upstreams::{ServerCounts, ServerFill, UpstreamFill};
 
 /// Everything that one gateway counts.
 ///

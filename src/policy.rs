@@ -23,6 +23,7 @@ pub mod limit;
 pub mod meter;
 pub mod origin;
 pub mod overload;
+pub mod pool;
 pub mod proxy_protocol;
 pub mod rates;
 pub mod raw;
@@ -62,6 +63,7 @@ use identity::Identity;
 use lease::wishes::Wishes;
 use limit::Exceeded;
 use meter::open::Meters;
+use pool::settings::Upstream;
 use remote::Remote;
 use renew::Lineage;
 use request::Opening;
@@ -80,6 +82,8 @@ pub use slots::{Near, Permits};
 pub struct Policy {
     /// In the order of the file.
     pub routes: Vec<Arc<Route>>,
+    /// Every upstream of theirs, and every section that is one.
+    pub upstreams: Vec<Arc<Upstream>>,
     /// Every host and path that leads to one of them, the most particular first.
     ranked: Vec<(Matcher, Arc<Route>)>,
     /// Every host and path at which sessions of one of them are renewed, likewise.

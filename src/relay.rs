@@ -21,6 +21,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 
 use crate::gateway::Shared;
+use crate::handshake::dial::{self, Reached};
 use crate::handshake::{Handshake, admission, draining, overloaded, refusal, slots};
 use crate::policy::forward::Caller;
 use crate::policy::overload::Pace;
@@ -31,7 +32,7 @@ use crate::policy::request::{Opening, connection_tokens};
 use crate::policy::route::Route;
 use crate::policy::stages::Known;
 use crate::policy::{Ask, Decision, Denial, identity, proxy_protocol};
-use crate::upstream;
+use crate::pool::Server;
 use crate::{deny::Deny, now::Now};
 use download::Download;
 use events::Events;
@@ -164,21 +165,32 @@ async fn pass(
     drop(handshake.place.take());
     let request = request(handshake, route, relay, parts, body, &mut known, record)?;
     let max_head = edition.max_head;
-    let stream = connect(handshake, route, client).await?;
+    let hash = route.target.upstream.hash.as_ref();
+    let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&known.identity))));
+    let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(handshake.ends_of(client))));
+    let reached = dial::connect(handshake, route, key, &preamble.unwrap_or_default()).await;
+    let Reached { stream, trial, .. } = reached.map_err(|unreached| unreached.denial)?;
     let clock = &shared.books.clock;
-    let (response, driver) = exchange(stream, request, &record.progress, max_head, relay.read_timeout, clock).await?;
+    let exchanged = exchange(stream, request, &record.progress, max_head, relay.read_timeout, clock).await;
+    let (response, driver) = match exchanged {
+        Ok(answered) => answered,
+        Err(denial) => {
+            // What is wrong with the request itself says nothing of the server.
+            if matches!(denial.deny, Deny::UpstreamRefused | Deny::UpstreamTimeout) {
+                trial.failed(denial.deny, true);
+            }
+            return Err(denial);
+        }
+    };
+    let lease = trial.succeeded().ok_or(Denial::new(Deny::Internal, "a place that was given back"))?;
+    let server = lease.server().clone();
+    record.lease = Some(lease);
     let events = if headers::is_event_stream(response.headers()) {
-        Some(seat(handshake, route, &ask, known, &mut found).await?)
+        Some(seat(handshake, route, &ask, known, &mut found, server).await?)
     } else {
         None
     };
     Ok(Answered { response, driver, events })
-}
-
-async fn connect(handshake: &Handshake, route: &Route, client: IpAddr) -> Result<crate::stream::Stream, Denial> {
-    let tls = handshake.edition.upstream_tls[route.index].as_ref();
-    let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(handshake.ends_of(client))));
-    upstream::connect_in_time(&route.target, tls, &preamble.unwrap_or_default()).await
 }
 
 /// What goes to the upstream.
@@ -234,6 +246,7 @@ async fn seat(
     ask: &Ask<'_>,
     known: Known,
     found: &mut Decision,
+    server: Arc<Server>,
 ) -> Result<Events, Denial> {
     let shared: &Arc<Shared> = &handshake.worker.shared;
     let now: Now = shared.books.clock.now();
@@ -249,7 +262,7 @@ async fn seat(
     shared.books.exceeded(&found.exceeded);
     slots::warn_of(shared, found);
     let id = handshake.id;
-    let events = Events::begin(shared, handshake.worker.index, id, ask.client, route, settled?);
+    let events = Events::begin(shared, handshake.worker.index, id, ask.client, route, settled?, server);
     crate::reload::end_if_changed(shared, &handshake.edition, events.live());
     Ok(events)
 }

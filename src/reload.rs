@@ -199,7 +199,7 @@ fn take(shared: &Arc<Shared>, attempt: Attempt) -> Outcome {
 }
 
 fn publish(shared: &Arc<Shared>, loaded: Loaded) {
-    let edition = Edition::new(loaded, Some(&shared.edition()), &[]);
+    let edition = Edition::new(loaded, Some(&shared.edition()), &[], &shared.pools);
     // Before anybody counts for a name that is new.
     shared.books.metrics.grow(&edition.policy.roll);
     edition.policy.begin();

@@ -18,11 +18,11 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::config::value::ServerAddress;
 use crate::deny::Deny;
 use crate::policy::Denial;
 use crate::policy::forward::{DEFLATE, extension_name, extensions, subprotocols};
 use crate::policy::request::names_upgrade;
-use crate::policy::target::{Target, Transport};
 use crate::stream::Stream;
 use crate::tls;
 
@@ -48,63 +48,81 @@ pub struct Answered {
     pub deflate: bool,
 }
 
-/// Asks an upstream for a WebSocket. `max_head` bounds its answer's head, in bytes.
-///
-/// # Errors
-/// `upstream_connect`, `upstream_timeout` or `upstream_refused`; the status of a 4xx is its own if `pass_errors` says so.
-pub async fn dial(
-    target: &Target,
-    tls: Option<&TlsConnector>,
-    question: Question,
-    max_head: usize,
-    pass_errors: bool,
-) -> Result<Answered, Denial> {
-    let Question { request, preamble } = question;
-    let late = |why| move |_| Denial::new(Deny::UpstreamTimeout, why);
-    let stream = connect_in_time(target, tls, &preamble).await?;
-    let asked = request.headers().clone();
-    let (response, stream, first) =
-        timeout(Duration::from_millis(target.response_timeout), exchange(stream, request, max_head))
-            .await
-            .map_err(late("response_timeout"))??;
-    let deflate = check(&asked, &response, pass_errors)?;
-    let stream = stream.ok_or(refused("its connection ended with its 101"))?;
-    Ok(Answered { stream, first, headers: response.into_parts().0.headers, deflate })
+/// A server that did not say yes.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the client is told.
+    pub denial: Denial,
+    /// Whether the server is not well, so that another would have done better.
+    pub ill: bool,
 }
 
-/// Connects, within `connect_timeout`.
+/// Asks a server for a WebSocket. `max_head` bounds its answer's head, in bytes.
 ///
 /// # Errors
-/// `upstream_connect` or `upstream_timeout`.
-pub async fn connect_in_time(target: &Target, tls: Option<&TlsConnector>, preamble: &[u8]) -> Result<Stream, Denial> {
-    let connecting = connect(&target.transport, tls, preamble);
-    let in_time = timeout(Duration::from_millis(target.connect_timeout), connecting).await;
-    in_time.map_err(|_| Denial::new(Deny::UpstreamTimeout, "connect_timeout"))?
+/// `upstream_timeout` or `upstream_refused`; the status of a 4xx is its own if `pass_errors` says so.
+pub async fn ask(
+    stream: Stream,
+    request: Request<Empty<Bytes>>,
+    patience: Duration,
+    max_head: usize,
+    pass_errors: bool,
+) -> Result<Answered, Refusal> {
+    let ill = |denial| Refusal { denial, ill: true };
+    let late = |_| ill(Denial::new(Deny::UpstreamTimeout, "response_timeout"));
+    let asked = request.headers().clone();
+    let exchanged = timeout(patience, exchange(stream, request, max_head)).await.map_err(late)?;
+    let (response, stream, first) = exchanged.map_err(ill)?;
+    let broken = response.status().is_server_error();
+    let deflate = check(&asked, &response, pass_errors).map_err(|denial| Refusal { denial, ill: broken })?;
+    let stream = stream.ok_or_else(|| ill(refused("its connection ended with its 101")))?;
+    Ok(Answered { stream, first, headers: response.into_parts().0.headers, deflate })
 }
 
 const fn refused(why: &'static str) -> Denial {
     Denial { deny: Deny::UpstreamRefused, status: 502, retry_after: None, why, behind: None }
 }
 
-async fn connect(transport: &Transport, tls: Option<&TlsConnector>, preamble: &[u8]) -> Result<Stream, Denial> {
-    let failed = |error: io::Error| Denial::new(Deny::UpstreamConnect, why(&error));
-    let (host, port) = match transport {
-        Transport::Unix(path) => {
-            let mut unix = UnixStream::connect(path).await.map_err(failed)?;
-            unix.write_all(preamble).await.map_err(failed)?;
+/// Connects to a server. `name` is the host that its certificate has to be for; `preamble` comes first, before TLS.
+///
+/// # Errors
+/// Whatever went wrong; [`why`] says it in words.
+pub async fn connect(
+    address: &ServerAddress,
+    name: Option<&str>,
+    tls: Option<&TlsConnector>,
+    preamble: &[u8],
+) -> io::Result<Stream> {
+    let (host, port) = match address {
+        ServerAddress::Unix(path) => {
+            let mut unix = UnixStream::connect(path).await?;
+            unix.write_all(preamble).await?;
             return Ok(Stream::Unix(unix));
         }
-        Transport::Tcp { host, port, .. } => (host, *port),
+        ServerAddress::Tcp(host, port) => (host, *port),
     };
-    let mut tcp = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
+    let mut tcp = TcpStream::connect((host.as_str(), port)).await?;
     // A frame is never held back for the next one; an error here would show at the first write too.
     let _ = tcp.set_nodelay(true);
-    tcp.write_all(preamble).await.map_err(failed)?;
+    tcp.write_all(preamble).await?;
     let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
-    let name = tls::server_name(host).ok_or(Denial::new(Deny::UpstreamConnect, "its host can't be a certificate's"))?;
+    let name = tls::server_name(name.unwrap_or(host)).ok_or(io::ErrorKind::InvalidInput)?;
     let limited = tls.connect_with(name, tcp, |session| session.set_buffer_limit(Some(tls::WRITE_BUFFER)));
-    let stream = limited.await.map_err(failed)?;
-    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+    Ok(Stream::Tls(Box::new(TlsStream::Client(limited.await?))))
+}
+
+/// Whether it is the gateway that can't connect, to whomever.
+#[must_use]
+pub fn is_ours(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+}
+
+/// Asks a server for anything, and gives the status of its answer.
+///
+/// # Errors
+/// `upstream_refused`: there was no answer.
+pub async fn status(stream: Stream, request: Request<Empty<Bytes>>, max_head: usize) -> Result<StatusCode, Denial> {
+    exchange(stream, request, max_head).await.map(|(response, ..)| response.status())
 }
 
 /// What an operator has to look for, in words that are ours: an error's own may hold what an upstream chose.
@@ -116,12 +134,13 @@ pub fn why(error: &io::Error) -> &'static str {
             _ => "TLS failed",
         };
     }
-    if [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error()) {
+    if is_ours(error) {
         return "the gateway has no file descriptor left";
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::NotFound => "there is no such socket",
+        io::ErrorKind::InvalidInput => "its host can't be a certificate's",
         io::ErrorKind::PermissionDenied => "permission denied",
         io::ErrorKind::TimedOut => "the connection timed out",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",

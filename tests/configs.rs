@@ -202,11 +202,14 @@ impl<'s> Walk<'s> {
             {
                 let tables: Vec<&Value> = values.iter().flat_map(|value| value.as_object().unwrap().values()).collect();
                 self.table(named, &tables, &path);
-            } else if let Some(items) = inner.get("items").map(|items| self.resolve(items))
-                && items.get("properties").is_some()
-            {
-                let tables: Vec<&Value> = values.iter().flat_map(|value| value.as_array().unwrap()).collect();
-                self.table(items, &tables, &path);
+            } else if let Some(items) = inner.get("items").map(|items| self.resolve(items)) {
+                // Each may be a table or a text, the table first.
+                let table = items["anyOf"].get(0).map_or(items, |one| self.resolve(one));
+                if table.get("properties").is_some() {
+                    let all = values.iter().flat_map(|value| value.as_array().unwrap());
+                    let tables: Vec<&Value> = all.filter(|value| value.is_object()).collect();
+                    self.table(table, &tables, &path);
+                }
             }
         }
     }

@@ -175,6 +175,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[jwt.NAME]`", "jwt"),
         ("`[assertion.NAME]`", "assertion"),
         ("`[zone.NAME]`", "zone"),
+        ("`[upstream.NAME]`", "upstream"),
         ("`[[route]]`", "route"),
         ("`[redis]`", "redis"),
         ("`[revocation]`", "revocation"),

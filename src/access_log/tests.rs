@@ -39,6 +39,7 @@ fn refused() -> Refused<'static> {
         path: Some(Said::path("/ws?access_token=secret")),
         origin: Some(Said::new("https://evil.example")),
         subject: None,
+        upstream: None,
         reason: Deny::OriginForbidden,
         status: Some(403),
         close_code: None,
@@ -55,6 +56,7 @@ fn ended() -> Ended<'static> {
         route: "chat",
         client: Ipv4Addr::LOCALHOST.into(),
         subject: Some(Said::new("auth0|a b")),
+        upstream: "10.0.0.1:8000",
         duration_ms: 90_000,
         messages_to_upstream: 3,
         bytes_to_upstream: 30,
@@ -84,8 +86,8 @@ fn the_end_of_a_session_is_one_line_of_text() {
     let line = written(Format::Text, |log| log.ended(&ended()));
     let expected = concat!(
         "event=session_ended time=2024-02-29T23:59:59.007Z connection_id=0000123400000001 listener=0.0.0.0:8443 ",
-        r#"route=chat client=127.0.0.1 subject="auth0|a b" duration_ms=90000 messages_to_upstream=3 "#,
-        "bytes_to_upstream=30 messages_to_client=4 bytes_to_client=40 close_code=4001 side=gateway ",
+        r#"route=chat client=127.0.0.1 subject="auth0|a b" upstream=10.0.0.1:8000 duration_ms=90000 "#,
+        "messages_to_upstream=3 bytes_to_upstream=30 messages_to_client=4 bytes_to_client=40 close_code=4001 side=gateway ",
         "reason=token_expired\n"
     );
     assert_eq!(line, expected);
@@ -215,12 +217,17 @@ fn every_field_of_every_line_can_be_asked_for() {
         }
         line.len()
     };
-    let whole =
-        Refused { subject: Some(Said::new("ann")), why: Some(Said::new("why")), close_code: Some(4003), ..refused() };
+    let whole = Refused {
+        subject: Some(Said::new("ann")),
+        upstream: Some("a:1"),
+        why: Some(Said::new("why")),
+        close_code: Some(4003),
+        ..refused()
+    };
     let sampled = serde_json::to_string(&Sampled { record: &whole, suppressed: 7 }).unwrap();
     assert!(sampled.ends_with(",\"suppressed\":7}"), "{sampled}");
-    assert_eq!(known(&sampled), 16);
-    assert_eq!(known(&serde_json::to_string(&ended()).unwrap()), 15);
+    assert_eq!(known(&sampled), 17);
+    assert_eq!(known(&serde_json::to_string(&ended()).unwrap()), 16);
     let (time, connection_id, client) = (Timestamp(0), Id(1), Ipv4Addr::LOCALHOST.into());
     let expired = Expired { time, connection_id, route: "a", client, subject: Some(Said::new("ann")) };
     assert_eq!(known(&serde_json::to_string(&expired).unwrap()), 6);

@@ -11,7 +11,7 @@ use hyper::body::Body;
 use serde_json::json;
 
 use super::reply::{self, TEXT, not_allowed, refuse};
-use super::{AdminState, connections, drain, page, revocations};
+use super::{AdminState, connections, drain, page, revocations, upstreams};
 use crate::reload::Outcome;
 
 const INDEX: &str = "\
@@ -36,6 +36,13 @@ wsgate
               or {\"claim\": \"sid\", \"value\": \"..\"}; and \"expires_in\": \"2h\" or \"expires\", \"jwt\": NAME, \"note\": TEXT
 /revocations/ID
               DELETE: lifts it
+
+/upstreams    GET: the servers of every upstream as JSON
+/upstreams/NAME/SERVER/drain
+              POST: takes a server out: nothing new goes there, its sessions are closed with 1012;
+              ?window=30s: over this time instead of drain_timeout
+/upstreams/NAME/SERVER/undrain
+              POST: lets it in again
 
 /drain        POST: as SIGTERM does, lets nobody new in, closes the sessions one after the other, and ends;
               ?window=30s: over this time instead of drain_timeout
@@ -67,7 +74,21 @@ where
         (_, Some(_), _) | (_, _, Some(_)) => not_allowed("DELETE"),
         ("/drain", ..) if method == Method::POST => drain::post(&state, peer, query),
         ("/drain", ..) => not_allowed("POST"),
-        _ => read(&state, path, &request, reads),
+        _ => match path.strip_prefix("/upstreams") {
+            Some("") if reads => upstreams::list(&state),
+            Some("") => not_allowed("GET, HEAD"),
+            Some(rest) => upstream(&state, peer, rest, query, method == Method::POST),
+            None => read(&state, path, &request, reads),
+        },
+    }
+}
+
+/// What is asked of one server of an upstream.
+fn upstream(state: &AdminState, peer: SocketAddr, rest: &str, query: &str, posts: bool) -> Response<Full<Bytes>> {
+    match rest.strip_prefix('/').and_then(upstreams::parse) {
+        Some(asked) if posts => upstreams::act(state, peer, asked, query),
+        Some(_) => not_allowed("POST"),
+        None => refuse(StatusCode::NOT_FOUND, "there is no such page: / lists them"),
     }
 }
 

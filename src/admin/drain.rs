@@ -26,7 +26,8 @@ pub(super) fn post(state: &AdminState, peer: SocketAddr, query: &str) -> Respons
     reply::json(StatusCode::ACCEPTED, &status)
 }
 
-fn window(query: &str) -> Result<Option<Duration>, String> {
+/// The time that a query chooses.
+pub(super) fn window(query: &str) -> Result<Option<Duration>, String> {
     let mut window = None;
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         if key != "window" {

@@ -8,6 +8,7 @@ use crate::books::recent::Refusal;
 use crate::gateway::Phase;
 use crate::metrics::{CapFill, ZoneFill};
 use crate::policy::overload::Pace;
+use crate::pool::drain::UpstreamStatus;
 use crate::store::State;
 
 pub use traffic::{EndedStatus, HistoryStatus, RefusedOnRoute, RefusedStatus, RouteStatus};
@@ -35,6 +36,7 @@ pub struct Status {
     pub zones: Vec<ZoneFill>,
     pub workers: Vec<WorkerStatus>,
     pub buffered: BufferedStatus,
+    pub upstreams: Vec<UpstreamStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisStatus>,
     pub config: ConfigStatus,

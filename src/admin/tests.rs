@@ -59,6 +59,8 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         }),
         guard: Box::new(move || guard.clone()),
         reload: Box::new(|| panic!("the gateway's own")),
+        pools: Arc::new(crate::pool::Pools::new(Clock::system(), crate::pool::keep::system())),
+        drain_timeout: Box::new(|| 0),
     })
 }
 
@@ -186,7 +188,14 @@ fn connections_are_filtered_by_decoded_parameters() {
         .into_iter()
         .map(|(route, subject)| {
             let holder = Holder::from(&Identity { subject: Some(subject.into()), ..Identity::default() });
-            let live = Live::new(state.books.ids.next(), route.into(), holder, ELSEWHERE, now);
+            let live = Live::new(
+                state.books.ids.next(),
+                route.into(),
+                crate::pool::Lease::of_nobody().server().clone(),
+                holder,
+                ELSEWHERE,
+                now,
+            );
             state.books.sessions.enter(0, live)
         })
         .collect();

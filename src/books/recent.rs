@@ -149,6 +149,7 @@ mod tests {
             path: Some(Said::path("/ws?token=secret")),
             origin: None,
             subject: None,
+            upstream: None,
             reason: Deny::RouteCap,
             status: Some(503),
             close_code: None,

@@ -1,6 +1,8 @@
 //! `wsgate check`: everything that `run` does before it binds, and what it would do, in a few lines; or with `--explain` what
 //! it would do with one handshake.
 
+pub(super) mod upstreams;
+
 use std::fmt::Write as _;
 
 use super::{ConfigFile, Failure, explain, load, print};
@@ -11,7 +13,6 @@ use crate::policy::origin::Origins;
 use crate::policy::remote::{OnError, Remote};
 use crate::policy::route::Route;
 use crate::policy::slots::Scope;
-use crate::policy::target::Transport;
 use crate::policy::token::published::Published;
 
 /// What is checked.
@@ -48,8 +49,11 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         let _ = writeln!(text, "listen {} ({tls}), {} workers", listen.address, loaded.workers());
     }
     for route in &loaded.policy.routes {
-        let _ = writeln!(text, "route {} -> {}", route.name, target(route));
+        let _ = writeln!(text, "route {} -> {}", route.name, upstreams::target(route));
         let _ = writeln!(text, "  {}", terms(route).join("; "));
+    }
+    for upstream in loaded.policy.upstreams.iter().filter(|upstream| upstream.is_section()) {
+        let _ = writeln!(text, "{}", upstreams::section(upstream));
     }
     for Published { jwt, location, timing, .. } in loaded.policy.key_sets.iter().map(|published| &**published) {
         let refresh = timing.refresh / 1000;
@@ -66,7 +70,7 @@ fn describe(loaded: &Loaded, name: &str) -> String {
         Some(address) => {
             let token = if loaded.admin_token.is_some() { "with a token" } else { "no token" };
             let tls = if loaded.admin_tls.is_some() { "TLS" } else { "plain" };
-            let pages = "/ /metrics /healthz /readyz /status /connections /revocations";
+            let pages = "/ /metrics /healthz /readyz /status /connections /revocations /upstreams";
             let _ = writeln!(text, "admin {address} ({tls}, {token}): {pages}");
         }
         None => text.push_str("no [admin]: no metrics, no health checks, no revocations\n"),
@@ -113,22 +117,6 @@ fn revocations(loaded: &Loaded) -> String {
         None => {
             format!("revocations: at most {most}, which a restart forgets: set `file` in [revocation] to keep them")
         }
-    }
-}
-
-fn target(route: &Route) -> String {
-    format!("{}{}", server(route), route.target.path.as_deref().unwrap_or_default())
-}
-
-/// The server that a route leads to.
-pub(super) fn server(route: &Route) -> String {
-    match &route.target.transport {
-        Transport::Tcp { host, port, tls } => {
-            let scheme = if *tls { "https" } else { "http" };
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            format!("{scheme}://{host}:{port}")
-        }
-        Transport::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

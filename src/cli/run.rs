@@ -58,7 +58,7 @@ fn start(config: &Path, inherited: Vec<Offer>, taker: Option<&Taker>) -> Result<
         tracing::info!(%address, workers, "listening");
     }
     if let Some(address) = gateway.admin_address {
-        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations");
+        tracing::info!(%address, "admin: / /metrics /healthz /readyz /status /connections /revocations /upstreams");
     }
     Ok((gateway, signals))
 }

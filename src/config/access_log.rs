@@ -76,6 +76,7 @@ pub enum LogField {
     Path,
     Origin,
     Subject,
+    Upstream,
     Reason,
     Status,
     CloseCode,

@@ -28,8 +28,8 @@ pub struct Route {
     /// Whether `path` is the whole path instead of a prefix.
     #[serde(default)]
     pub exact: bool,
-    /// The backend: `http://`, `https://`, `ws://`, `wss://` or `unix:/path`. A path behind the host takes the place of
-    /// the route's path, as in nginx's `proxy_pass`.
+    /// The backend: `http://`, `https://`, `ws://`, `wss://` or `unix:/path`, where a path behind the host takes the place
+    /// of the route's path, as in nginx's `proxy_pass`; or the NAME of an `[upstream.NAME]`.
     pub upstream: String,
     /// PEM file of the authorities that may sign the upstream's certificate. Default: the system's.
     pub upstream_ca: Option<PathBuf>,

@@ -7,6 +7,7 @@ mod bounded;
 mod key_part;
 mod number;
 mod redis_url;
+mod server;
 mod source;
 mod time;
 mod token_from;
@@ -27,6 +28,7 @@ pub use bounded::{
 pub use key_part::KeyPart;
 pub use number::{Rate, Size};
 pub use redis_url::{RedisUrl, RedisUrls};
+pub use server::ServerAddress;
 pub use source::{KeySet, Secret, Source};
 pub use time::{IntervalText, TimeText, delay, duration, interval, leeway, optional_duration};
 pub use token_from::TokenFrom;

@@ -20,6 +20,7 @@ use crate::keyset::Keysets;
 use crate::load::{Listen, Loaded};
 use crate::policy::Policy;
 use crate::policy::cap::keyed::{Bound, Full};
+use crate::pool::{Pool, Pools};
 
 /// One config, as it is obeyed.
 pub struct Edition {
@@ -27,8 +28,8 @@ pub struct Edition {
     pub policy: Policy,
     /// In the order of the file that the gateway started with, which is that of its sockets.
     pub listeners: Vec<Listening>,
-    /// By route.
-    pub upstream_tls: Vec<Option<TlsConnector>>,
+    /// The upstreams, in the order of the policy's. What is known of their servers is handed on, by name.
+    pub pools: Vec<Arc<Pool>>,
     /// The key sets that are fetched.
     pub keysets: Arc<Keysets>,
     /// How many handshakes under way one address may have.
@@ -87,18 +88,24 @@ pub struct ListenerTls {
 
 impl Edition {
     /// Of a config that was loaded to follow `previous`, if the gateway runs. If not, `names` are what its listeners are
-    /// called, in their order. Nothing can fail here, and nothing that is in force changes but what key sets are asked with.
+    /// called, in their order. Nothing can fail here, and nothing that is in force changes but what key sets are asked with,
+    /// and the upstreams in `pools`, which are obeyed as it says from here on.
     #[must_use]
-    pub fn new(mut loaded: Loaded, previous: Option<&Self>, names: &[Arc<str>]) -> Self {
+    pub fn new(mut loaded: Loaded, previous: Option<&Self>, names: &[Arc<str>], pools: &Pools) -> Self {
         let listeners = match previous {
             Some(previous) => previous.listeners.iter().map(|known| known.again(&mut loaded.listen)).collect(),
             None => std::mem::take(&mut loaded.listen).into_iter().zip(names).map(Listening::first).collect(),
         };
         let known_sets = previous.map(|previous| &*previous.keysets);
         let policy = loaded.policy;
+        let upstreams = policy.upstreams.iter().map(|upstream| {
+            let tls = loaded.upstream_tls.get(&*upstream.name);
+            (upstream.clone(), tls.map(|tls| TlsConnector::from(tls.clone())))
+        });
+        let upstreams: Vec<_> = upstreams.collect();
         Self {
             listeners,
-            upstream_tls: loaded.upstream_tls.into_iter().map(|tls| tls.map(TlsConnector::from)).collect(),
+            pools: pools.take_over(&upstreams),
             keysets: Arc::new(Keysets::new(
                 &policy.key_sets,
                 &loaded.keyset_tls,

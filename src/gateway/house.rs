@@ -15,6 +15,8 @@ use crate::drain;
 use crate::leases;
 use crate::load::Source;
 use crate::material::Seen;
+use crate::now::millis;
+use crate::pool;
 use crate::reload::{self, Outcome, Trigger};
 use crate::store::{self, Heard};
 
@@ -31,6 +33,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
     runtime.block_on(async {
         let Desk { admin, source, seen } = desk;
         tokio::task::spawn_local(reload::run(shared.clone(), source, seen));
+        tokio::task::spawn_local(pool::keep::run(shared.pools.clone()));
         if let Some(redis) = shared.redis.clone() {
             let revoking = shared.revoking.clone();
             tokio::task::spawn_local(async move { revoking.follow().await });
@@ -69,7 +72,7 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
 /// What the operator's pages are made of.
 fn pages(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
     let of = || shared.clone();
-    let (ready, shown, left, guarded) = (of(), of(), of(), of());
+    let (ready, shown, left, guarded, asked) = (of(), of(), of(), of(), of());
     AdminState {
         books: shared.books.clone(),
         ready: Box::new(move || is_ready(&ready)),
@@ -80,6 +83,8 @@ fn pages(shared: &Arc<Shared>, history: Arc<History>) -> AdminState {
         }),
         guard: Box::new(move || guarded.edition().admin_guard.clone()),
         revoking: shared.revoking.clone(),
+        pools: shared.pools.clone(),
+        drain_timeout: Box::new(move || millis(asked.edition().drain_timeout)),
         reload: Box::new(reload_by(shared.clone())),
     }
 }

@@ -27,6 +27,7 @@ use crate::metrics::{Metrics, ReloadCounts, Sources};
 use crate::now::Clock;
 use crate::policy::cap::{KeyedCap, KeyedPermit};
 use crate::policy::key::Key;
+use crate::pool::Pools;
 use crate::reload::Reloads;
 use crate::revocation_file::RevocationFile;
 use crate::revoking::Revoking;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub reloads: Reloads,
     /// Clock, counters, log, live sessions.
     pub books: Arc<Books>,
+    /// The upstreams, by name.
+    pub pools: Arc<Pools>,
     /// Who is thrown out, and who else has to hear of it.
     pub revoking: Arc<Revoking>,
     /// What several gateways count together; none where each counts for itself.
@@ -193,13 +196,15 @@ pub(super) fn share(
     let (roll, revocations) = (loaded.policy.roll.clone(), loaded.policy.revocations.clone());
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let listeners: Vec<Arc<str>> = names.iter().map(|name| name.as_str().into()).collect();
-    let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, None, &listeners)));
+    let pools = Arc::new(Pools::new(clock.clone(), loaded.resolver.clone()));
+    let edition = Arc::new(ArcSwap::from_pointee(Edition::new(loaded, None, &listeners, &pools)));
     let carrying: Arc<Carrying> = Arc::default();
     let counted = carrying.clone();
     let sources = Sources {
         http_connections: Box::new(move || counted.used() as u64),
         buffered: sources::buffered(&buffered),
         worker_lags: sources::worker_lags(&lags),
+        upstreams: sources::upstreams(&pools),
         shared_revocations: shared_revocations.as_ref().map(|(_, counts)| Arc::clone(counts)),
         redis: redis.as_ref().map(|redis| redis.counts().clone()),
         log_dropped: Box::new(log.dropped()),
@@ -224,6 +229,7 @@ pub(super) fn share(
         revoking: Arc::new(Revoking::new(books.clone(), revocations, kept, shared_revocations)),
         books,
         reloads: Reloads::new(reloads),
+        pools,
         redis,
         handshakes,
         handshake_places: places,

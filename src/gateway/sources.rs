@@ -8,13 +8,14 @@ use tokio::sync::Semaphore;
 
 use super::edition::{Edition, Listening};
 use super::lag::Lag;
-use crate::metrics::{CapFill, CertificateEnd, KeysFill, Sources, ZoneFill};
+use crate::metrics::{CapFill, CertificateEnd, KeysFill, Sources, UpstreamFill, ZoneFill};
 use crate::now::Clock;
 use crate::policy::Policy;
 use crate::policy::cap::Cap;
 use crate::policy::route::Route;
 use crate::policy::slots::KeyedLimit;
 use crate::policy::zone::Zone;
+use crate::pool::Pools;
 use crate::session::buffered::Buffered;
 
 /// What is asked of the edition that is obeyed then.
@@ -77,6 +78,12 @@ fn certificates_of(edition: &Edition) -> Vec<CertificateEnd> {
         listening.ends.iter().map(end).collect::<Vec<_>>()
     };
     edition.listeners.iter().flat_map(of_listener).collect()
+}
+
+/// How the upstreams stand.
+pub(super) fn upstreams(pools: &Arc<Pools>) -> Box<dyn Fn() -> Vec<UpstreamFill> + Send + Sync> {
+    let pools = pools.clone();
+    Box::new(move || pools.all().iter().map(|pool| pool.fill()).collect())
 }
 
 /// How full the zones are, those of a single route too.

@@ -35,6 +35,7 @@ pub(super) fn of(shared: &Shared, history: &History, ready: Result<(), String>) 
         zones: sources::zones_of(&edition.policy),
         workers: shared.lags.iter().map(|lag| worker(lag, edition.max_lag)).collect(),
         buffered: BufferedStatus { bytes: books.buffered.bytes(), limit: books.buffered.limit() },
+        upstreams: shared.pools.all().iter().map(|pool| pool.fill().into()).collect(),
         redis: shared.redis.as_ref().map(|redis| RedisStatus { breaker: redis.state() }),
         config: ConfigStatus {
             hash: shared.reloads.counts.hash(),

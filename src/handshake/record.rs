@@ -15,6 +15,7 @@ use crate::metrics::Example;
 use crate::now::Timestamp;
 use crate::policy::route::Route;
 use crate::policy::{Decision, Denial};
+use crate::pool::Server;
 
 /// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
 const KEPT: usize = 1024;
@@ -31,6 +32,7 @@ pub struct Attempt {
     origin: Option<Box<[u8]>>,
     route: Option<Arc<Route>>,
     subject: Option<Arc<str>>,
+    server: Option<Arc<Server>>,
     over: bool,
 }
 
@@ -64,6 +66,7 @@ impl Attempt {
             origin: None,
             route: None,
             subject: None,
+            server: None,
             over: false,
         }
     }
@@ -78,6 +81,11 @@ impl Attempt {
         self.route.clone_from(&decision.route);
         self.subject.clone_from(&decision.subject);
         self.shared.books.exceeded(&decision.exceeded);
+    }
+
+    /// Keeps the server that it was sent to.
+    pub fn at(&mut self, server: Option<Arc<Server>>) {
+        self.server = server;
     }
 
     /// The route, once there is one.
@@ -154,6 +162,7 @@ impl Attempt {
             path: self.path.as_deref().map(Said::path),
             origin: self.origin.as_deref().map(Said::bytes),
             subject: self.subject.as_deref().map(Said::new),
+            upstream: self.server.as_ref().map(|server| &*server.label),
             reason: denial.deny,
             status,
             close_code,

@@ -17,6 +17,7 @@ use super::reloads::ReloadCounts;
 use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
 use super::traffic::Traffic;
+use super::upstreams::UpstreamFill;
 use crate::deny::{Deny, Direction, Side};
 use crate::policy::limit::{Action, LimitInfo, Pace};
 use crate::policy::roll::Roll;
@@ -241,6 +242,8 @@ pub struct Sources {
     pub certificates: Box<dyn Fn() -> Vec<CertificateEnd> + Send + Sync>,
     /// What is counted of new configs.
     pub reloads: Arc<ReloadCounts>,
+    /// How the upstreams stand.
+    pub upstreams: Box<dyn Fn() -> Vec<UpstreamFill> + Send + Sync>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Lines that a place of the access log did not take, ever.
@@ -265,6 +268,7 @@ impl Default for Sources {
             redis: None,
             certificates: Box::new(Vec::new),
             reloads: Arc::default(),
+            upstreams: Box::new(Vec::new),
             log_dropped: Box::new(|| 0),
             log_errors: Box::new(|| 0),
             log_suppressed: Box::new(Vec::new),

@@ -197,6 +197,24 @@ families! {
         "Which config is obeyed: a hash of the file and of those that it names";
     CERTIFICATE_ENDS Gauge "wsgate_certificate_not_after_timestamp_seconds" ["listener", "certificate"]
         "When a listener's certificate, or one of its chain, ends, in seconds since 1970; certificate is its file";
+    SERVER_UP Gauge "wsgate_upstream_server_up" ["upstream", "server"]
+        "Whether the server gets handshakes: 0 while its checks or handshakes fail, or it is drained or gone";
+    SERVER_SESSIONS Gauge "wsgate_upstream_server_sessions" ["upstream", "server"]
+        "Sessions that the server has, handshakes under way included";
+    SERVER_HANDSHAKES Counter "wsgate_upstream_server_handshakes_total" ["upstream", "server", "result"]
+        "Handshakes and ordinary requests that were sent to the server, by result: ok, the reason why not, or client_lost where it was not waited for; one that is tried on a second server counts at both";
+    SERVER_SECONDS Histogram "wsgate_upstream_server_handshake_seconds" ["upstream", "server"]
+        "Time from connecting to the server to its 101, or to the head of its answer to an ordinary request, of those that got one";
+    SERVER_EJECTIONS Counter "wsgate_upstream_server_ejections_total" ["upstream", "server"]
+        "How often the server was left out since its handshakes failed";
+    SERVER_CHECKS Counter "wsgate_upstream_server_health_checks_total" ["upstream", "server", "result"]
+        "Health checks of the server that ended, by result: ok or failed";
+    UPSTREAM_WAITING Gauge "wsgate_upstream_queue" ["upstream"]
+        "Handshakes that wait since every server has its max_connections";
+    UPSTREAM_PANICS Counter "wsgate_upstream_panics_total" ["upstream"]
+        "Handshakes that were sent to a server that was not thought to be well, since none was";
+    LOOKUP_FAILURES Counter "wsgate_upstream_lookup_failures_total" ["upstream"]
+        "Lookups of the upstream's host names that failed, or found nothing: the last addresses stay";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     LOG_ERRORS Counter "wsgate_access_log_errors_total" []

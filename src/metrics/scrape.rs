@@ -14,7 +14,7 @@ use super::counts::{CapFill, Counts, LimitCounts, NO_ROUTE, Named, RouteCounts};
 use super::family::{self, Family};
 use super::reloads::ReloadCounts;
 use super::traffic::Traffic;
-use super::{process, requests};
+use super::{process, requests, upstreams};
 use crate::deny::{Deny, Direction, Side};
 
 /// Reads [`Counts`] for a registry.
@@ -45,6 +45,7 @@ impl Collector for Scrape {
         family(to, &family::CERTIFICATE_ENDS, |out| {
             ends.iter().try_for_each(|one| out.gauge([&one.listener, &one.certificate], one.not_after))
         })?;
+        upstreams::encode(&(counts.sources.upstreams)(), to)?;
         itself(counts, to)
     }
 }
@@ -320,7 +321,7 @@ pub(super) struct Samples<'a> {
     family: &'a Family,
 }
 
-fn family(
+pub(super) fn family(
     to: &mut DescriptorEncoder<'_>,
     family: &Family,
     samples: impl FnOnce(&mut Samples<'_>) -> fmt::Result,

@@ -13,6 +13,7 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod upstreams;
 mod upward;
 
 use std::collections::BTreeMap;
@@ -80,6 +81,7 @@ struct Named<'p> {
     /// Whether a listener has a `client_ca`.
     asks_for_certificates: bool,
     typed_assertions: Vec<String>,
+    upstreams: upstreams::Upstreams,
     has_redis: bool,
     /// What is done while Redis does not answer.
     on_error: OnError,
@@ -141,6 +143,7 @@ impl Policy {
             previous,
             verifiers: sections::verifiers(config, material, previous, &mut found),
             zones: limits::zones(config, &hasher, &wishes, previous, &mut found),
+            upstreams: upstreams::compile(config, &hasher, &mut found),
             hasher,
             assertions: upward::assertions(config, material, &mut found),
             connection_id: upward::connection_id(config, &mut found),
@@ -167,6 +170,7 @@ impl Policy {
         let key_sets = named.verifiers.values().filter_map(|(verifier, _)| verifier.published().cloned()).collect();
         let total = &config.server.connections;
         let policy = Policy {
+            upstreams: named.upstreams.all.clone(),
             ranked,
             renewals,
             total: Cap::new(total.total, total.warn_at).following(previous.map(|previous| &*previous.total)),

@@ -30,6 +30,18 @@ impl Key {
             IpAddr::V6(ip) => Self { high: (ip.to_bits() >> 64) as u64, low: 0 },
         }
     }
+
+    /// 64 bits of it that have nothing to do with those under another seed, the same on every gateway.
+    #[must_use]
+    pub fn mixed(self, seed: u64) -> u64 {
+        // Stafford's mix 13, the end of SplitMix64: every bit of its input moves half of its output.
+        let mix = |word: u64| {
+            let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word ^ (word >> 31)
+        };
+        mix(mix(mix(self.high ^ seed).wrapping_add(self.low)) ^ seed)
+    }
 }
 
 /// Makes keys of subjects and the like. Seeded at random, so that nobody outside can find two that meet.

@@ -1,14 +1,19 @@
 //! Where a route leads: an upstream's address, and the path as the upstream is to see it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
-/// One upstream, as `upstream = ".."` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::pool::settings::Upstream;
+use crate::config;
+use crate::config::value::ServerAddress;
+
+/// Where a route leads, as `upstream = ".."` says it.
+#[derive(Clone, Debug)]
 pub struct Target {
-    /// How it is reached.
-    pub transport: Transport,
+    /// Its servers.
+    pub upstream: Arc<Upstream>,
     /// What takes the place of the route's own path, as in nginx's `proxy_pass`; without it the path is kept.
     pub path: Option<String>,
     /// The `Host` it sees instead of the client's.
@@ -22,7 +27,7 @@ pub struct Target {
 /// How an upstream is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// By name or address, resolved anew for each handshake.
+    /// By name or address, resolved anew for each connection.
     Tcp {
         /// A name, or an address without brackets.
         host: String,
@@ -74,6 +79,44 @@ impl Transport {
         };
         Ok((Self::Tcp { host, port, tls }, path))
     }
+
+    /// Where it connects to.
+    #[must_use]
+    pub fn address(&self) -> ServerAddress {
+        match self {
+            Self::Tcp { host, port, .. } => ServerAddress::Tcp(host.clone(), *port),
+            Self::Unix(path) => ServerAddress::Unix(path.clone()),
+        }
+    }
+
+    /// Whether it speaks TLS there.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+}
+
+/// Whether a route's `upstream` is a URL; else it is the name of a section.
+#[must_use]
+pub fn is_url(upstream: &str) -> bool {
+    upstream.contains("://") || upstream.starts_with("unix:")
+}
+
+/// What the upstream of a route's own URL is called: the URL without its path, and the authorities that it was given, since
+/// two routes may give different ones. None of a route that names a section.
+#[must_use]
+pub fn own_name(route: &config::Route) -> Option<String> {
+    let (transport, _) = Transport::parse(&route.upstream).ok()?;
+    let address = transport.address();
+    let name = match &transport {
+        Transport::Tcp { tls: true, .. } => format!("https://{address}"),
+        Transport::Tcp { .. } => format!("http://{address}"),
+        Transport::Unix(_) => address.to_string(),
+    };
+    Some(match &route.upstream_ca {
+        Some(authorities) => format!("{name} ({})", authorities.display()),
+        None => name,
+    })
 }
 
 impl Target {
@@ -106,6 +149,7 @@ fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::pool::settings::Server;
 
     fn tcp(host: &str, port: u16, tls: bool) -> Transport {
         Transport::Tcp { host: host.into(), port, tls }
@@ -148,7 +192,7 @@ mod tests {
     #[test]
     fn a_path_of_the_upstream_takes_the_place_of_the_routes() {
         let target = |path: Option<&str>| Target {
-            transport: tcp("a", 1, false),
+            upstream: Arc::new(Upstream::of_one("a".into(), 0, Server::plain("a:1".parse().unwrap()), false)),
             path: path.map(str::to_owned),
             host_header: None,
             connect_timeout: 1,

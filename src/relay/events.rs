@@ -2,6 +2,7 @@
 //! counts it, it is listed among the live ones, and it ends with the identity that opened it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::Context;
 
 use crate::deny::{Deny, Direction};
@@ -10,6 +11,7 @@ use crate::id::Id;
 use crate::policy::expiry::{Due, Ends, Expiry, NEVER, Told};
 use crate::policy::route::Route;
 use crate::policy::{Admission, Permits};
+use crate::pool::Server;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Entry, Live};
 
@@ -30,11 +32,15 @@ impl Events {
         client: IpAddr,
         route: &Route,
         mut admission: Admission,
+        server: Arc<Server>,
     ) -> Self {
         let holder = Holder::from(&mut admission);
-        let live = Live::new(id, route.name.clone(), holder, client, shared.books.clock.now());
+        let live = Live::new(id, route.name.clone(), server.clone(), holder, client, shared.books.clock.now());
         let entry = shared.books.sessions.enter(worker, live);
         shared.end_if_revoked(&entry);
+        if server.is_drained() {
+            entry.order(Deny::UpstreamDrained);
+        }
         admission.permits.begun(&entry);
         Self { entry, _permits: admission.permits, expiry: route.terms.expiry.clone(), told: Told::NOTHING }
     }

@@ -19,6 +19,7 @@ use crate::now::Timestamp;
 use crate::policy::Denial;
 use crate::policy::cap::KeyedPermit;
 use crate::policy::route::Route;
+use crate::pool::Lease;
 
 /// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
 const KEPT: usize = 1024;
@@ -39,6 +40,8 @@ pub(super) struct Record {
     pub(super) subject: Option<Arc<str>>,
     /// Its place of its client's address, where the connection is of none.
     pub(super) share: Option<KeyedPermit>,
+    /// Its place on the server that answers it.
+    pub(super) lease: Option<Lease>,
     /// What went up.
     pub(super) progress: Rc<Progress>,
     received: u64,
@@ -81,6 +84,7 @@ impl Record {
             route,
             subject: None,
             share: None,
+            lease: None,
             progress: Rc::default(),
             received: 0,
             status: None,

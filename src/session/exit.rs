@@ -21,6 +21,7 @@ use crate::policy::Permits;
 use crate::policy::expiry::{Ends, NEVER};
 use crate::policy::limit::Exceeded;
 use crate::policy::route::Route;
+use crate::pool::Lease;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Exit {
     route: Arc<Route>,
     entry: Entry,
     active: Active,
-    _permits: Permits,
+    _held: (Permits, Lease),
     end: Option<End>,
 }
 
@@ -53,9 +54,9 @@ impl Exit {
         route: Arc<Route>,
         entry: Entry,
         active: Active,
-        permits: Permits,
+        held: (Permits, Lease),
     ) -> Self {
-        Self { books, listener, route, entry, active, _permits: permits, end: None }
+        Self { books, listener, route, entry, active, _held: held, end: None }
     }
 
     /// [`crate::now::Now::mono`].
@@ -198,6 +199,7 @@ impl Drop for Exit {
             route: &live.route,
             client: live.client,
             subject: live.holder.subject.as_deref().map(Said::new),
+            upstream: &live.server.label,
             duration_ms,
             messages_to_upstream: messages[0],
             bytes_to_upstream: bytes[0],

@@ -20,6 +20,7 @@ use crate::deny::{Deny, Direction};
 use crate::metrics::Counter;
 use crate::now::{Now, Timestamp};
 use crate::policy::cap::seat::Leave;
+use crate::pool::Server;
 use holder::{Holder, Token};
 use order::Order;
 
@@ -34,6 +35,8 @@ pub struct Live {
     pub id: Id,
     /// The route's name.
     pub route: Arc<str>,
+    /// The server that it is on.
+    pub server: Arc<Server>,
     /// Whose it is.
     pub holder: Holder,
     /// The client's address.
@@ -52,10 +55,11 @@ pub struct Live {
 impl Live {
     /// A session that begins now.
     #[must_use]
-    pub fn new(id: Id, route: Arc<str>, holder: Holder, client: IpAddr, since: Now) -> Self {
+    pub fn new(id: Id, route: Arc<str>, server: Arc<Server>, holder: Holder, client: IpAddr, since: Now) -> Self {
         Self {
             id,
             route,
+            server,
             holder,
             client,
             since,
@@ -112,6 +116,7 @@ impl Live {
             route: &self.route,
             subject: self.holder.subject.as_deref().map(Said::new),
             client: self.client.to_canonical(),
+            upstream: &self.server.label,
             since: Timestamp(self.since.wall),
             duration_seconds: now.mono.saturating_sub(self.since.mono) / 1000,
             messages_to_upstream: self.messages[Direction::ToUpstream.index()].get(),
@@ -138,6 +143,7 @@ pub struct LiveView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Said<'a>>,
     pub client: IpAddr,
+    pub upstream: &'a str,
     pub since: Timestamp,
     pub duration_seconds: u64,
     pub messages_to_upstream: u64,

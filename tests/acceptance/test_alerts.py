@@ -54,6 +54,16 @@ ALERTS = {
         {'wsgate_accept_errors_total{listener="a:1"}': "0+1x60"},
         {'wsgate_accept_errors_total{listener="a:1"}': "7x60"},
     ),
+    "WsgateServerOut": (
+        2,
+        {'wsgate_upstream_server_up{upstream="chat",server="a:1"}': "0x60", 'wsgate_upstream_server_up{upstream="chat",server="b:1"}': "1x60"},
+        {'wsgate_upstream_server_up{upstream="chat",server="a:1"}': "0 0 1 0 0 1x55"},
+    ),
+    "WsgateNoServerWell": (
+        3,
+        {'wsgate_upstream_panics_total{upstream="chat"}': "0+1x60"},
+        {'wsgate_upstream_panics_total{upstream="chat"}': "7x60"},
+    ),
     "WsgateWorkerLate": (
         5,
         {'wsgate_worker_lag_seconds{worker="0"}': "0x60", 'wsgate_worker_lag_seconds{worker="1"}': "0.2x60"},

@@ -52,7 +52,12 @@ def test_every_series_that_the_gateway_shows_can_be_queried(prometheus, gateway)
     assert shown == known
 
 
-def test_what_happens_can_be_read_in_prometheus(prometheus, gateway):
+def gateway_backend(chat):
+    """The labels of the only server."""
+    return (("server", chat.url.removeprefix("http://")), ("upstream", chat.url))
+
+
+def test_what_happens_can_be_read_in_prometheus(prometheus, gateway, chat):
     url = gateway.url("/chat/rooms/metrics")
     with open_chat(url, origin=PAGE) as connection:
         connection.recv(timeout=PATIENCE)
@@ -73,6 +78,10 @@ def test_what_happens_can_be_read_in_prometheus(prometheus, gateway):
         (("direction", "to_upstream"), ("route", "chat")): 1,
     }
     sent = prometheus.query('histogram_quantile(0.5, wsgate_session_messages_bucket{direction="to_upstream"})')
+    backend = gateway_backend(chat)
+    handshakes = prometheus.query("wsgate_upstream_server_handshakes_total > 0")
+    assert handshakes == {(("result", "ok"), *backend): 1}
+    assert prometheus.query("wsgate_upstream_server_up") == {backend: 1}
     assert 0 < sent[(("direction", "to_upstream"), ("route", "chat"))] <= 1
 
 

@@ -10,6 +10,8 @@ mod handshake;
 mod requests;
 // The upstream's half of it.
 mod upstream;
+// Several servers behind one name.
+mod pools;
 // What is said to the upstream of the client.
 mod headers;
 // What the upstream is told of who asks.

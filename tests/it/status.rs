@@ -50,7 +50,8 @@ async fn the_page_has_the_fields_that_are_documented_and_no_other() {
         &backend.url(),
         terms,
     );
-    let mut gate = setup.start();
+    let bounded = "[upstream.chat]\nservers = [{ address = \"127.0.0.1:1\", max_connections = 3 }]";
+    let mut gate = setup.admin(bounded).start();
     drop(gate.session_of(&backend, &Ask::to("/ws")).await);
     gate.ended("client", "client_lost").await;
     gate.seen_upward(&backend, &Ask::to("/ws")).await;

@@ -45,7 +45,14 @@ fn begin(
     let (route, admission) = (decision.route.unwrap(), decision.verdict.unwrap());
     let active = state.books.metrics.traffic(0, 0).enter();
     let entry = enter(state, "chat", subject);
-    let exit = Exit::new(state.books.clone(), "test".into(), route.clone(), entry, active, admission.permits);
+    let exit = Exit::new(
+        state.books.clone(),
+        "test".into(),
+        route.clone(),
+        entry,
+        active,
+        (admission.permits, crate::pool::Lease::of_nobody()),
+    );
     let (client, upstream, meters) = (stream(client), stream(upstream), admission.meters);
     Session::new(Opened { client, upstream, deflate: false, route, meters }, exit)
 }

@@ -37,7 +37,17 @@ pub(super) fn enter(state: &AdminState, route: &str, subject: &str) -> Entry {
     let marks = state.revoking.list().marks(&Claims::from(claims)).unwrap();
     let identity = Identity { subject: Some(subject.into()), jwt: Some("main".into()), marks, ..Identity::default() };
     let (id, now) = (state.books.ids.next(), state.books.clock.now());
-    state.books.sessions.enter(0, Live::new(id, route.into(), Holder::from(&identity), ELSEWHERE, now))
+    state.books.sessions.enter(
+        0,
+        Live::new(
+            id,
+            route.into(),
+            crate::pool::Lease::of_nobody().server().clone(),
+            Holder::from(&identity),
+            ELSEWHERE,
+            now,
+        ),
+    )
 }
 
 fn told(entry: &Entry) -> Option<(&'static str, u16, &str)> {

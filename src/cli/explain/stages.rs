@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use http::header::ORIGIN;
 
 use super::{End, Request, words};
-use crate::cli::check;
+use crate::cli::check::upstreams;
 use crate::deny::Direction;
 use crate::id::Id;
 use crate::now::Now;
@@ -16,7 +16,6 @@ use crate::policy::identity::Identity;
 use crate::policy::limit::Action;
 use crate::policy::origin::Origins;
 use crate::policy::route::{HandshakeLimit, Route, Stage};
-use crate::policy::target::Transport;
 use crate::policy::{Admission, Ask, Decision, Denial, Policy, rates, tell};
 use words::span;
 
@@ -211,10 +210,16 @@ impl<'a> Course<'a> {
         let (_, target) = forward::request(route, ask.headers, path, &caller);
         // A token may stand behind the `?`, where the route forwards it.
         let path = target.split('?').next().unwrap_or_default();
-        self.note(match &route.target.transport {
-            Transport::Tcp { .. } => format!("{}{path}", check::server(route)),
-            Transport::Unix(_) => format!("{}, with the path {path}", check::server(route)),
-        });
+        let upstream = &route.target.upstream;
+        if upstream.is_section() {
+            self.note(format!("upstream.{}, with the path {path}", upstream.name));
+            let facts = route.facts(ask, Some(&admission.identity));
+            let key = upstream.hash.as_ref().and_then(|rule| rule.key_if_there(&facts));
+            return self.note(upstreams::chosen(upstream, key));
+        }
+        let is_unix = upstream.servers.iter().any(|server| server.host.is_none());
+        let by = if is_unix { ", with the path " } else { "" };
+        self.note(format!("{}{by}{path}", upstreams::url(upstream)));
     }
 
     /// The text, with its last line.

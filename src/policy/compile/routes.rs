@@ -13,7 +13,7 @@ use crate::now::millis;
 use crate::policy::origin::{Origins, Pattern};
 use crate::policy::require::Require;
 use crate::policy::route::{Matcher, Route, Terms, TokenRule};
-use crate::policy::target::{Target, Transport};
+use crate::policy::target::{self, Target};
 use crate::policy::token::Verifier;
 
 /// Every host and path that leads to a route.
@@ -64,7 +64,7 @@ fn one(
     found: &mut Findings,
 ) -> Option<Route> {
     let before = found.problems.len();
-    let target = target(typed, at, found);
+    let target = target(typed, at, named, found);
     let certificate = certificates::rule(typed, at, named.asks_for_certificates, found);
     let token = token(typed, at, named, found);
     let renew = super::renew::of_route(typed, token.as_ref(), at, found);
@@ -135,7 +135,7 @@ fn matchers(typed: &config::Route, at: &str, found: &mut Findings) -> Vec<(Match
     matchers
 }
 
-fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Target> {
+fn target(typed: &config::Route, at: &str, named: &Named, found: &mut Findings) -> Option<Target> {
     let host_header = match &typed.upstream_host {
         None => None,
         Some(host) => {
@@ -143,19 +143,23 @@ fn target(typed: &config::Route, at: &str, found: &mut Findings) -> Option<Targe
             Some(found.take(format!("{at}.upstream_host"), value)?)
         }
     };
-    let (transport, path) = found.take(format!("{at}.upstream"), Transport::parse(&typed.upstream))?;
-    if path.as_ref().is_some_and(|path| path.contains(['{', '}'])) {
-        let help = "leave its path out to have the client's as it is; braces that are meant are %7B and %7D";
-        found.wrong(format!("{at}.upstream"), "a `{name}` is not filled in here", help);
-    } else if path.as_ref().is_some_and(|path| !is_path(path)) {
-        found.wrong(format!("{at}.upstream"), "its path is malformed", "escape what may not stand in a URL");
-    }
-    if typed.upstream_ca.is_some() && !matches!(transport, Transport::Tcp { tls: true, .. }) {
-        found.wrong(format!("{at}.upstream_ca"), "the upstream speaks no TLS", "use https:// or wss://, or remove it");
+    let (upstream, path) = named.upstreams.of_route(typed, at, found)?;
+    if let Some(path) = path.as_ref().filter(|_| target::is_url(&typed.upstream)) {
+        check_path(path, &format!("{at}.upstream"), found);
     }
     let connect_timeout = millis(typed.connect_timeout);
     let response_timeout = millis(typed.response_timeout);
-    Some(Target { transport, path, host_header, connect_timeout, response_timeout })
+    Some(Target { upstream, path, host_header, connect_timeout, response_timeout })
+}
+
+/// The path of an upstream.
+pub(super) fn check_path(path: &str, at: &str, found: &mut Findings) {
+    if path.contains(['{', '}']) {
+        let help = "leave its path out to have the client's as it is; braces that are meant are %7B and %7D";
+        found.wrong(at, "a `{name}` is not filled in here", help);
+    } else if !path.starts_with('/') || !is_path(path) {
+        found.wrong(at, "its path is malformed", "escape what may not stand in a URL");
+    }
 }
 
 fn is_path(path: &str) -> bool {

@@ -79,6 +79,12 @@ impl KeyRule {
         matches!(*self.parts, [KeyPart::Subject])
     }
 
+    /// The key of this handshake, if all that it is made of is there: for what gives keys a place instead of counting them.
+    #[must_use]
+    pub fn key_if_there(&self, facts: &Facts<'_>) -> Option<Key> {
+        self.parts.iter().all(|part| is_there(part, facts)).then(|| self.key(facts))
+    }
+
     /// The key of this handshake.
     #[must_use]
     pub fn key(&self, facts: &Facts<'_>) -> Key {
@@ -93,6 +99,17 @@ impl KeyRule {
             Hash::Seeded(hasher) => hasher.key(&text),
             Hash::Shared => Key::shared(&text),
         }
+    }
+}
+
+/// Whether what a part reads is there.
+fn is_there(part: &KeyPart, facts: &Facts<'_>) -> bool {
+    match part {
+        KeyPart::Subject => facts.identity.is_some_and(|identity| identity.subject.is_some()),
+        KeyPart::Claim(path) => facts.identity.is_some_and(|identity| identity.claims.get(path).is_some()),
+        KeyPart::Header(name) => facts.headers.contains_key(name),
+        KeyPart::Cookie(name) => source::cookies(name, facts.headers).next().is_some(),
+        KeyPart::Ip | KeyPart::Route | KeyPart::Host | KeyPart::Connection => true,
     }
 }
 
@@ -228,6 +245,19 @@ mod tests {
         let keys = [&none, &empty, &twice].map(|headers| rule.key(&facts(headers, None)));
         assert_eq!(keys[0], rule.key(&facts(&none, None)));
         assert!(keys[0] != keys[1] && keys[1] != keys[2]);
+    }
+
+    #[test]
+    fn what_is_not_there_gives_no_key_to_be_placed_by() {
+        let (none, some) = (headers(&[]), headers(&[("x-k", "1"), ("cookie", "s=1")]));
+        let one = identity("a", "x", r#"{"plan":"free"}"#);
+        for part in ["subject", "claim:plan", "header:x-k", "cookie:s"] {
+            let rule = rule(&[part], Store::Redis);
+            assert_eq!(rule.key_if_there(&facts(&none, None)), None, "{part}");
+            let there = facts(&some, Some(&one));
+            assert_eq!(rule.key_if_there(&there), Some(rule.key(&there)), "{part}");
+        }
+        assert!(rule(&["ip"], Store::Redis).key_if_there(&facts(&none, None)).is_some());
     }
 
     #[test]

@@ -152,11 +152,19 @@ impl Rig {
         });
         let id = books.ids.next();
         let holder = Holder::default().until(expires);
-        let live = Live::new(id, route.name.clone(), holder, Ipv4Addr::LOCALHOST.into(), books.clock.now());
+        let lease = crate::pool::Lease::of_nobody();
+        let live = Live::new(
+            id,
+            route.name.clone(),
+            lease.server().clone(),
+            holder,
+            Ipv4Addr::LOCALHOST.into(),
+            books.clock.now(),
+        );
         let entry = books.sessions.enter(0, live);
         let live = Arc::clone(&entry);
         let (permits, meters) = (admission.permits, admission.meters);
-        let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, permits);
+        let exit = Exit::new(books.clone(), "test".into(), route.clone(), entry, active, (permits, lease));
         let (ours, client) = pair();
         let (theirs, upstream) = pair();
         let opened =

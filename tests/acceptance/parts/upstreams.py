@@ -16,8 +16,8 @@ NODE = HERE / "node"
 class Chat(Child):
     """The FastAPI chat, or another application of a folder, under uvicorn, as its own documentation starts it."""
 
-    def __init__(self, app="app", env=None, folder=HERE / "chat"):
-        super().__init__(sys.executable, "-m", "uvicorn", "--port", "0", f"{app}:app", cwd=folder, env=env)
+    def __init__(self, app="app", env=None, folder=HERE / "chat", port=0):
+        super().__init__(sys.executable, "-m", "uvicorn", "--port", str(port), f"{app}:app", cwd=folder, env=env)
         said = self.err.first(lambda line: re.search(r"running on http://127\.0\.0\.1:(\d+)", line))
         self.port = int(said[1])
         self.url = f"http://127.0.0.1:{self.port}"

@@ -13,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use wsgate::access_log::Format;
 use wsgate::config::value::Algorithm;
 use wsgate::gateway::{Gateway, Shared};
-use wsgate::load;
+use wsgate::load::{self, Loaded};
 use wsgate::now::Clock;
 use wsgate::policy::token::mint;
 use wsgate::session::live::Id;
@@ -88,6 +88,11 @@ impl Setup {
     }
 
     pub fn start(self) -> Gate {
+        self.start_with(|_| {})
+    }
+
+    /// The same, with something changed that no config says.
+    pub fn start_with(self, change: impl FnOnce(&mut Loaded)) -> Gate {
         let Self { server, listen, jwt, routes, admin, folder } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 2\n" };
         let drain = if server.contains("drain_timeout") { "" } else { "drain_timeout = \"1ms\"\n" };
@@ -103,7 +108,8 @@ impl Setup {
         let config = folder.path().join("test.toml");
         std::fs::write(&config, &text).unwrap();
         let source = load::Source::with(&config, |name| (name == "SECRET").then(|| SECRET.to_owned()));
-        let loaded = source.load(None).result.unwrap_or_else(|report| panic!("{report}"));
+        let mut loaded = source.load(None).result.unwrap_or_else(|report| panic!("{report}"));
+        change(&mut loaded);
         let clock = Clock::system();
         let (writer, lines) = lines();
         let gateway = Gateway::start(loaded, clock.clone(), Format::Json, writer).unwrap();

@@ -1,0 +1,89 @@
+//! The upstream's half of a handshake: a server of it, a connection, and its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::record::Attempt;
+use super::{Handshake, draining};
+use crate::gateway::Phase;
+use crate::policy::Denial;
+use crate::policy::key::Key;
+use crate::policy::pool::Nobody;
+use crate::policy::route::Route;
+use crate::pool::reach::{self, Patience, Unreached};
+use crate::pool::{Lease, Pool, Trial, Turn};
+use crate::stream::Stream;
+use crate::upstream::{self, Answered, Question};
+
+/// A server that said yes, and the place on it.
+pub(super) async fn dial(
+    handshake: &Handshake,
+    route: &Route,
+    key: Option<Key>,
+    question: Question,
+    attempt: &mut Attempt,
+) -> Result<(Answered, Lease), Denial> {
+    let edition = &handshake.edition;
+    let reached = connect(handshake, route, key, &question.preamble).await;
+    let Reached { stream, trial, until } = reached.map_err(|unreached| {
+        attempt.at(unreached.server);
+        unreached.denial
+    })?;
+    attempt.at(trial.server().cloned());
+    let left = until.saturating_sub(handshake.worker.shared.books.clock.mono());
+    let patience = Duration::from_millis(route.target.response_timeout.min(left));
+    match upstream::ask(stream, question.request, patience, edition.max_head, route.pass_upstream_errors).await {
+        Ok(answered) => match trial.succeeded() {
+            Some(lease) => Ok((answered, lease)),
+            None => Err(reach::nobody(Nobody::Left).denial),
+        },
+        Err(refusal) => {
+            trial.failed(refusal.denial.deny, refusal.ill);
+            Err(refusal.denial)
+        }
+    }
+}
+
+/// A connection with a server, and until when the server has to have answered.
+pub(crate) struct Reached {
+    pub(crate) stream: Stream,
+    pub(crate) trial: Trial,
+    /// In [`crate::now::Now::mono`].
+    pub(crate) until: u64,
+}
+
+/// Connects to one of the route's servers.
+pub(crate) async fn connect(
+    handshake: &Handshake,
+    route: &Route,
+    key: Option<Key>,
+    preamble: &[u8],
+) -> Result<Reached, Unreached> {
+    let clock = &handshake.worker.shared.books.clock;
+    let pool = &handshake.edition.pools[route.target.upstream.index];
+    let first = place(handshake, pool, key).await.map_err(|denial| Unreached { denial, server: None })?;
+    let (connect, response) = (route.target.connect_timeout, route.target.response_timeout);
+    // However many servers are tried: a client waits no longer than for one that is slow in both.
+    let until = clock.mono().saturating_add(connect).saturating_add(response);
+    let (stream, trial) = reach::connect(pool, first, key, Patience { connect, until }, preamble).await?;
+    Ok(Reached { stream, trial, until })
+}
+
+/// A place on a server, after a wait if there has to be one. Who waits gives its place among the handshakes away, or those
+/// who wait would keep everybody else from being heard.
+async fn place(handshake: &Handshake, pool: &Arc<Pool>, key: Option<Key>) -> Result<Trial, Denial> {
+    let full = |why| Denial { why, ..reach::nobody(Nobody::Full).denial };
+    let waiting = match pool.take_or_wait(key) {
+        Turn::Now(trial) => return Ok(trial),
+        Turn::Later(waiting) => waiting,
+        Turn::QueueFull if pool.upstream().queue > 0 => return Err(full("its queue is full")),
+        Turn::QueueFull => return Err(full("every server has its max_connections")),
+        Turn::Nobody => return Err(reach::nobody(Nobody::Left).denial),
+    };
+    drop(handshake.place.take());
+    let mut phase = handshake.worker.shared.phase.subscribe();
+    tokio::select! {
+        given = waiting.turn(pool.upstream().queue_timeout) => given.ok_or(full("queue_timeout")),
+        _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+    }
+}
