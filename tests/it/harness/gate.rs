@@ -99,9 +99,11 @@ impl Setup {
         let jwt = format!("[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n{jwt}");
         // Nobody is refused for a busy machine, unless the test is about it.
         let lag = if server.contains("max_lag") { "" } else { "max_lag = \"1d\"\n" };
+        // A place is given back a moment after its client has seen the end: all that a test asks come from one address.
+        let places = if server.contains("handshakes_in_flight") { "" } else { "handshakes_in_flight_per_ip = 1024\n" };
         // Each refusal has its line, which `audit` counts; what is left out of a flood has tests of its own.
         let log = "[access_log]\nrefusals = { rate = \"1000000r/s\", burst = 1000000 }\n";
-        let text = format!("[server]\n{workers}{drain}{lag}{server}{log}{listen}{jwt}{routes}{admin}");
+        let text = format!("[server]\n{workers}{drain}{lag}{places}{server}{log}{listen}{jwt}{routes}{admin}");
         // A test changes files one by one, and says when they are to be read.
         let auto = if server.contains("auto_reload") { "" } else { "auto_reload_interval = \"off\"\n" };
         let text = text.replacen("[server]\n", &format!("[server]\n{auto}"), 1);
