@@ -65,8 +65,12 @@ MEMBER = {
 
 
 def hello(gateway, path, token, **more):
+    since = len(gateway.out)
     with open_chat(gateway.url(path), token, **more) as connection:
-        return json.loads(connection.recv(timeout=PATIENCE))
+        said = json.loads(connection.recv(timeout=PATIENCE))
+    # Its end is not to be taken for something that comes after it.
+    gateway.line(since, event="session_ended")
+    return said
 
 
 def test_the_application_learns_who_it_is_from_headers_and_from_what_is_signed(gateway, token):

@@ -76,7 +76,7 @@ def admitted(gateway):
 
 def test_the_browsers_script_renews_its_socket_before_the_token_is_over(in_browser, keys):
     gateway, start, page = in_browser
-    began, lifetime = time.time(), 2
+    began, lifetime = time.time(), 4
     until = start(lambda: by_pyjwt(keys, "HS256", claims("page", iat=time.time(), exp=time.time() + lifetime)))
     until("seen.length === 1")
     wait_until("the first token is over", lambda: page.evaluate("0") == 0 and time.time() > began + 2 * lifetime)
