@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use crate::deny::Deny;
-use crate::gateway::{Carries, Edition, ListenerTls, Phase, Place, Worker};
+use crate::gateway::{Carries, Edition, ListenerTls, Place, Worker};
 use crate::handshake::record::Attempt;
 use crate::handshake::{Handover, Handshake, SharedHandshake, told};
 use crate::id::Id;
@@ -192,7 +192,7 @@ impl Line {
         tokio::select! {
             stirred = inlet.stir() => if stirred.is_err() || inlet.ahead.is_empty() { return false },
             () = sleep(patience) => return false,
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => return false,
+            _ = phase.wait_for(|phase| !phase.accepts()) => return false,
         }
         self.begun = shared.books.clock.mono();
         let edition = shared.edition();

@@ -20,7 +20,7 @@ use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 
-use crate::gateway::Shared;
+use crate::gateway::{Phase, Shared};
 use crate::handshake::dial::{self, Reached};
 use crate::handshake::{Handshake, admission, draining, overloaded, refusal, slots};
 use crate::policy::forward::Caller;
@@ -67,7 +67,9 @@ pub(crate) async fn serve(
         Some(cors) => preflight(handshake, cors, &route, client, &parts, &mut record).map(|()| None),
         None => pass(handshake, &opening, &route, &parts, body, &mut record).await.map(Some),
     };
-    let stays = handshake.may_keep && stays(&parts) && !handshake.worker.shared.is_draining();
+    // Who comes again while this gateway leaves is to come to another.
+    let runs = *handshake.worker.shared.phase.borrow() == Phase::Running;
+    let stays = handshake.may_keep && stays(&parts) && runs;
     let mut answer = match (result, cors) {
         (Ok(None), cors) => {
             record.preflight();

@@ -151,10 +151,10 @@ pub struct Health {
     #[serde(default = "five_seconds", with = "value::duration")]
     #[schemars(with = "value::TimeText")]
     pub interval: Duration,
-    /// How long a check may take, connecting included. At most `interval`.
-    #[serde(default = "two_seconds", with = "value::duration")]
-    #[schemars(with = "value::TimeText")]
-    pub timeout: Duration,
+    /// How long a check may take, connecting included. At most `interval`. Default: 2s, or `interval` if that is less.
+    #[serde(default, with = "value::optional_duration")]
+    #[schemars(with = "Option<value::TimeText>")]
+    pub timeout: Option<Duration>,
     /// After how many good checks in a row a server that was down is up.
     #[serde(default = "two")]
     #[schemars(range(min = 1))]
@@ -187,10 +187,6 @@ fn two() -> u32 {
 
 fn three() -> u32 {
     3
-}
-
-fn two_seconds() -> Duration {
-    Duration::from_secs(2)
 }
 
 fn thirty_seconds() -> Duration {

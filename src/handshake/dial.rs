@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::record::Attempt;
 use super::{Handshake, draining};
-use crate::gateway::Phase;
 use crate::policy::Denial;
 use crate::policy::key::Key;
 use crate::policy::pool::Nobody;
@@ -84,6 +83,6 @@ async fn place(handshake: &Handshake, pool: &Arc<Pool>, key: Option<Key>) -> Res
     let mut phase = handshake.worker.shared.phase.subscribe();
     tokio::select! {
         given = waiting.turn(pool.upstream().queue_timeout) => given.ok_or(full("queue_timeout")),
-        _ = phase.wait_for(|phase| *phase != Phase::Running) => Err(draining()),
+        _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
     }
 }

@@ -83,7 +83,12 @@ async fn resolve(pool: Weak<Pool>, mut changed: watch::Receiver<()>, resolver: R
 async fn check_all(pool: Weak<Pool>, mut changed: watch::Receiver<()>) {
     loop {
         let Some(here) = pool.upgrade() else { return };
-        let Some((upstream, tls)) = here.terms() else { return };
+        // Without the TLS that is wanted nobody is asked, until there is another config.
+        let Some((upstream, tls)) = here.terms() else {
+            drop(here);
+            rest(&mut changed, None).await;
+            continue;
+        };
         let checks = upstream.health.as_ref();
         if let Some(checks) = checks {
             let servers = here.present().into_iter().map(|server| {

@@ -235,6 +235,36 @@ async fn who_waits_too_long_or_may_not_wait_is_told_so() {
 }
 
 #[tokio::test]
+async fn who_waits_is_let_in_while_the_gateway_leaves_and_refused_once_it_drains() {
+    let backend = Backend::new().await;
+    let servers = format!("{{ address = \"{}\", max_connections = 1 }}", backend.address());
+    let section = format!("[upstream.chat]\nservers = [{servers}]\nqueue = 2\nqueue_timeout = \"1d\"");
+    let server = "drain_delay = \"1h\"\ndrain_timeout = \"1m\"";
+    let terms = "idle_timeout = \"1d\"\nclose_timeout = \"50ms\"";
+    let mut gate = Setup::new().server(server).route("/ws", "chat", terms).admin(&section).start();
+    let waiting = |gate: &Gate| gate.count("wsgate_upstream_queue{upstream=\"chat\"}");
+    let (holder, mut held) = gate.session(&backend).await;
+    let mut first = gate.asking(&Ask::to("/ws")).await;
+    until("the first waits", || waiting(&gate) == 1.0).await;
+    let mut second = gate.asking(&Ask::to("/ws")).await;
+    until("the second waits", || waiting(&gate) == 2.0).await;
+    gate.gateway().drain();
+    assert_eq!(gate.page("/readyz").await.status(), 503);
+    holder.reset();
+    held.ended().await;
+    gate.ended("client", "client_lost").await;
+    let mut upstream = backend.accept().await;
+    let request = upstream.head().await;
+    upstream.send(request.switch("")).await;
+    assert_eq!(first.head().await.status(), 101);
+    gate.clock.advance(Duration::from_secs(3601));
+    let refused = second.head().await;
+    assert_eq!((refused.status(), refused.body.starts_with("draining: ")), (503, true), "{refused:?}");
+    gate.refused("draining").await;
+    gate.leave().await;
+}
+
+#[tokio::test]
 async fn who_hangs_up_while_it_waits_leaves_the_queue() {
     let backend = Backend::new().await;
     let servers = format!("{{ address = \"{}\", max_connections = 1 }}", backend.address());

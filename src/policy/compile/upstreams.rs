@@ -18,6 +18,9 @@ use crate::policy::proxy_protocol;
 use crate::policy::request::host_name;
 use crate::policy::target::{self, Transport};
 
+/// For one check, unless the next one comes before.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Where a route leads, and the path that takes the place of its own.
 type Led = (Arc<Upstream>, Option<String>);
 
@@ -257,7 +260,8 @@ fn checks(typed: &config::Health, at: &str, found: &mut Findings) -> Option<Chec
     if typed.interval < Duration::from_millis(100) {
         found.wrong(format!("{at}.interval"), "that is too often", "at least 100ms");
     }
-    if typed.timeout > typed.interval {
+    let timeout = typed.timeout.unwrap_or(CHECK_TIMEOUT.min(typed.interval));
+    if timeout > typed.interval {
         let help = "a time up to `interval`, so that one check is over before the next";
         found.wrong(format!("{at}.timeout"), "the next check comes first", help);
     }
@@ -272,7 +276,7 @@ fn checks(typed: &config::Health, at: &str, found: &mut Findings) -> Option<Chec
         path,
         host: typed.host.clone(),
         interval: millis(typed.interval),
-        timeout: millis(typed.timeout),
+        timeout: millis(timeout),
         terms: health::Terms { rise: typed.rise, fall: typed.fall },
     })
 }

@@ -1,10 +1,12 @@
 //! Files that change by themselves: the config, and the certificates and keys that it names.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::version::TLS13;
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::net::TcpStream;
 
 use super::ask;
@@ -105,4 +107,78 @@ async fn a_certificate_is_swapped_under_new_connections_and_a_mismatched_pair_ke
     assert_eq!(upstream.frame().await, Frame::text("still here"));
     drop((session, upstream));
     gate.leave().await;
+}
+
+#[tokio::test]
+async fn a_ticket_from_before_a_reload_is_taken_after_it_until_the_certificate_is_another() {
+    let (backend, authority) = (Backend::new().await, Authority::new());
+    let setup = Setup::new();
+    let folder = setup.folder.path().to_owned();
+    authority.sign("chat.example.com").write(&folder, "chat");
+    let tls = "tls = { certificate = \"chat.pem\", key = \"chat.key\" }";
+    let mut gate = setup.listen().listener(tls).route("/ws", &backend.url(), "").start();
+    let client = Arc::new(authority.client(&[&TLS13]));
+    assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Full);
+    assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Resumed);
+    gate.reloaded(|text| text.replace("path = \"/ws\"", "path = \"/ws\"\nidle_timeout = \"59s\"")).await;
+    assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Resumed);
+    authority.sign("chat.example.com").write(&folder, "chat");
+    gate.reloaded(|text| text).await;
+    assert_ne!(resumed(&mut gate, &client).await, HandshakeKind::Resumed);
+    assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Resumed);
+    gate.finish().await;
+}
+
+/// How a new connection came about; it gets an answer, and a ticket for the next one.
+async fn resumed(gate: &mut Gate, config: &Arc<ClientConfig>) -> HandshakeKind {
+    let tls = connect(gate, config).await;
+    let kind = tls.get_ref().1.handshake_kind().unwrap();
+    let mut client = Peer::new(secure::stream(tls), true);
+    client.ask(&Ask::to("/nowhere")).await;
+    assert_eq!(client.head().await.status(), 404);
+    client.ended().await;
+    gate.refused("no_route").await;
+    kind
+}
+
+#[tokio::test]
+async fn the_operators_own_token_and_certificate_are_swapped_too() {
+    let (backend, authority) = (Backend::new().await, Authority::new());
+    let (first, second) = ("the-first-token-of-all", "the-second-token-of-all");
+    let setup = Setup::new();
+    let folder = setup.folder.path().to_owned();
+    authority.sign("localhost").write(&folder, "admin");
+    secret(&folder.join("token"), first);
+    let admin = "token = \"file:token\"\ntls = { certificate = \"admin.pem\", key = \"admin.key\" }";
+    let gate = setup.admin(admin).route("/ws", &backend.url(), "").start();
+    let client = Arc::new(authority.client(&[&TLS13]));
+    let status = |token| operator(&gate, &client, token, "GET /status");
+    let (before, told) = status(first).await;
+    assert_eq!((told, status(second).await.1), (200, 401));
+    secret(&folder.join("token"), second);
+    authority.sign("localhost").write(&folder, "admin");
+    assert_eq!(operator(&gate, &client, second, "POST /reload").await.1, 401, "it is not known yet");
+    assert_eq!(operator(&gate, &client, first, "POST /reload").await, (before.clone(), 200));
+    let (after, told) = status(second).await;
+    assert_eq!((told, status(first).await.1), (200, 401));
+    assert_ne!(before, after);
+    gate.leave().await;
+}
+
+/// A file that nobody else may read.
+fn secret(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+/// The certificate that an operator meets, and the status of what he is answered who has this token.
+async fn operator(gate: &Gate, config: &Arc<ClientConfig>, token: &str, asked: &str) -> (Vec<u8>, u16) {
+    let tcp = TcpStream::connect(gate.gateway().admin_address.unwrap()).await.unwrap();
+    let tls = secure::connect(tcp, config, "localhost").await;
+    let certificate = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let mut operator = Peer::new(secure::stream(tls), true);
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n");
+    let request = format!("{asked} HTTP/1.1\r\n{headers}\r\n");
+    operator.send(request).await;
+    (certificate, operator.head().await.status())
 }

@@ -1,5 +1,7 @@
 //! What one client can hold, and for how long.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{FORWARD, HELLO, denial, exchange, forwarded, forwarding, refused, request};
@@ -181,5 +183,27 @@ async fn a_drain_ends_what_waits_and_lets_what_is_under_way_come_to_its_end() {
     assert_eq!((head.status(), &*head.body, head.one("connection")), (200, "hello", Some("close")));
     busy.ended().await;
     forwarded(&mut gate, 200).await;
+    gate.drain().await;
+}
+
+#[tokio::test]
+async fn while_the_gateway_leaves_a_connection_that_waited_has_one_request_more_and_is_told_so() {
+    let backend = Backend::new().await;
+    let server = "drain_delay = \"1h\"";
+    let mut gate = Setup::new().server(server).route("/app", &backend.url(), FORWARD).start();
+    let (mut early, mut late) = (gate.client().await, gate.client().await);
+    for client in [&mut early, &mut late] {
+        let (_, head) = exchange(client, &backend, &request("GET", "/app", &[]), HELLO).await;
+        assert_eq!(head.one("connection"), None);
+        forwarded(&mut gate, 200).await;
+    }
+    gate.gateway().drain();
+    let (_, head) = exchange(&mut early, &backend, &request("GET", "/app", &[]), HELLO).await;
+    assert_eq!((head.status(), head.one("connection")), (200, Some("close")));
+    early.ended().await;
+    forwarded(&mut gate, 200).await;
+    // Nobody is let in any more: then nothing is to be waited for.
+    gate.clock.advance(Duration::from_secs(3601));
+    late.ended().await;
     gate.drain().await;
 }
