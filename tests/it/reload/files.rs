@@ -116,7 +116,7 @@ async fn a_ticket_from_before_a_reload_is_taken_after_it_until_the_certificate_i
     let folder = setup.folder.path().to_owned();
     authority.sign("chat.example.com").write(&folder, "chat");
     let tls = "tls = { certificate = \"chat.pem\", key = \"chat.key\" }";
-    let mut gate = setup.listen().listener(tls).route("/ws", &backend.url(), "").start();
+    let mut gate = setup.listener(tls).route("/ws", &backend.url(), "").start();
     let client = Arc::new(authority.client(&[&TLS13]));
     assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Full);
     assert_eq!(resumed(&mut gate, &client).await, HandshakeKind::Resumed);
