@@ -9,10 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::version::TLS13;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::harness::secure::{self, Authority};
 use crate::harness::{Ask, Backend, Echo, Frame, Gate, Setup, within};
 
 fn ask() -> Ask {
@@ -76,43 +84,64 @@ async fn what_cannot_change_is_refused_by_name_all_of_it_at_once() {
 }
 
 /// A client that counts up, and takes nothing but its own numbers in their order.
-async fn count_up(gate: &Gate, until: Arc<AtomicBool>, said: Arc<AtomicU64>) -> impl Future<Output = u64> + use<> {
-    let mut socket = gate.tungstenite("/ws").await;
-    async move {
-        let mut next = 0_u64;
-        while !until.load(Ordering::Relaxed) {
-            // Three under way, so that something always is when a config changes.
-            for number in next..next + 3 {
-                socket.send(Message::text(number.to_string())).await.unwrap();
-            }
-            for number in next..next + 3 {
-                let message = within("an echo", socket.next()).await.expect("it goes on").unwrap();
-                assert_eq!(message.into_text().unwrap().as_str(), number.to_string());
-            }
-            next += 3;
-            said.fetch_add(3, Ordering::Relaxed);
-            // Many sessions on one thread: each leaves the others, and the reloads, their turn.
-            tokio::time::sleep(Duration::from_millis(500)).await;
+async fn count_up<S>(mut socket: WebSocketStream<S>, until: Arc<AtomicBool>, said: Arc<AtomicU64>) -> u64
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut next = 0_u64;
+    while !until.load(Ordering::Relaxed) {
+        // Three under way, so that something always is when a config changes.
+        for number in next..next + 3 {
+            socket.send(Message::text(number.to_string())).await.unwrap();
         }
-        socket.close(None).await.unwrap();
-        while let Some(Ok(_)) = socket.next().await {}
-        next
+        for number in next..next + 3 {
+            let message = within("an echo", socket.next()).await.expect("it goes on").unwrap();
+            assert_eq!(message.into_text().unwrap().as_str(), number.to_string());
+        }
+        next += 3;
+        said.fetch_add(3, Ordering::Relaxed);
+        // Many sessions on one thread: each leaves the others, and the reloads, their turn.
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    next
+}
+
+/// A new session over TLS, and the certificate that it met.
+async fn secure_session(
+    gate: &Gate,
+    client: &Arc<ClientConfig>,
+) -> (WebSocketStream<TlsStream<TcpStream>>, CertificateDer<'static>) {
+    let tcp = TcpStream::connect(gate.gateway().addresses[1]).await.unwrap();
+    let tls = secure::connect(tcp, client, "chat.example.com").await;
+    let met = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    let opening = tokio_tungstenite::client_async("ws://chat.example.com/ws", tls);
+    (within("a session", opening).await.unwrap().0, met)
 }
 
 #[tokio::test]
 async fn through_a_hundred_reloads_no_message_is_lost_doubled_or_reordered_and_no_client_refused() {
     const SESSIONS: usize = 500;
     const RELOADS: usize = 100;
-    let echo = Echo::new().await;
-    let gate = Setup::new().route("/ws", &echo.url(), "").start();
+    let (echo, authority) = (Echo::new().await, Authority::new());
+    let setup = Setup::new();
+    let folder = setup.folder.path().to_owned();
+    let tls = "tls = { certificate = \"chat.pem\", key = \"chat.key\" }";
+    authority.sign("chat.example.com").write(&folder, "chat");
+    let gate = setup.listen().listener(tls).route("/ws", &echo.url(), "").start();
     let (done, said) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut clients = JoinSet::new();
     for _ in 0..SESSIONS {
-        clients.spawn(count_up(&gate, done.clone(), said.clone()).await);
+        clients.spawn(count_up(gate.tungstenite("/ws").await, done.clone(), said.clone()));
     }
+    let client = Arc::new(authority.client(&[&TLS13]));
+    let mut met = Vec::new();
     for number in 0..RELOADS {
-        // A route comes, one goes, and the terms of the sessions' own change.
+        // A certificate takes the place of the one before, a route comes, one goes, and the terms of the sessions' own change.
+        if number % 10 == 0 {
+            authority.sign("chat.example.com").write(&folder, "chat");
+        }
         let comes = |text: String| {
             let text = with_route(&text, &format!("extra{number}"), &format!("/extra{number}"), &echo.url(), "");
             text.replacen("upstream = ", &format!("max_message_size = \"{}k\"\nupstream = ", 2 + number), 1)
@@ -121,11 +150,15 @@ async fn through_a_hundred_reloads_no_message_is_lost_doubled_or_reordered_and_n
         let original = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
         let kept = std::cell::RefCell::new(original);
         gate.reloaded(comes).await;
-        clients.spawn(count_up(&gate, done.clone(), said.clone()).await);
+        let (socket, certificate) = secure_session(&gate, &client).await;
+        clients.spawn(count_up(socket, done.clone(), said.clone()));
+        met.push(certificate);
         gate.rewrite(|_| kept.take());
         assert!(first || gate.count("wsgate_config_reloads_total{result=\"ok\"}") > 1.0);
     }
     done.store(true, Ordering::Relaxed);
+    met.dedup();
+    assert_eq!(met.len(), RELOADS / 10, "each certificate is met until the next one");
     let mut total = 0;
     while let Some(sent) = clients.join_next().await {
         total += sent.unwrap();
