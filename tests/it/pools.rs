@@ -75,6 +75,25 @@ async fn a_server_that_nobody_listens_at_is_seen_by_no_client_and_is_left_out() 
 }
 
 #[tokio::test]
+async fn a_handshake_is_tried_on_so_many_more_as_retries_says_and_on_none_twice() {
+    let (one, other, backend) = (nobody().await, nobody().await, Backend::new().await);
+    let servers = format!("\"{one}\", \"{other}\", {}", quoted(&[&backend]));
+    for (retries, status) in [(0, 502), (1, 502), (2, 404), (9, 404)] {
+        let mut gate = gate(&servers, &format!("retries = {retries}\nmax_fails = 0"), "");
+        if status == 404 {
+            assert_eq!(answered(&gate, &backend, 404).await, 404);
+            gate.refused("upstream_refused").await;
+        } else {
+            assert_eq!(gate.refusal(&Ask::to("/ws")).await.status(), 502);
+            gate.refused("upstream_connect").await;
+        }
+        let failed = |server| of_server(&gate, "handshakes_total", server, ",result=\"upstream_connect\"");
+        assert_eq!((failed(one), failed(other)), (1.0, f64::from(retries.min(1))), "{retries} retries");
+        gate.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn without_retries_a_client_sees_it_until_the_server_is_left_out() {
     let (dead, echo) = (nobody().await, Echo::new().await);
     let alive = echo.url().replace("http://", "");
@@ -214,6 +233,24 @@ async fn who_finds_every_server_full_waits_in_turn_and_so_many_at_most() {
     upstream.send(request.switch("")).await;
     assert_eq!(waiting.head().await.status(), 101);
     end(&mut gate, waiting, upstream).await;
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn who_waits_keeps_nobody_else_from_being_heard() {
+    let backend = Backend::new().await;
+    let servers = format!("{{ address = \"{}\", max_connections = 1 }}", backend.address());
+    let section = format!("[upstream.chat]\nservers = [{servers}]\nqueue = 1\nqueue_timeout = \"1h\"");
+    let setup = Setup::new().server("handshakes_in_flight = 1").route("/ws", "chat", "").admin(&section);
+    let mut gate = setup.start();
+    let (client, upstream) = gate.session(&backend).await;
+    let waiting = gate.asking(&Ask::to("/ws")).await;
+    until("it waits", || gate.count("wsgate_upstream_queue{upstream=\"chat\"}") == 1.0).await;
+    assert_eq!(gate.refusal(&Ask::to("/nowhere")).await.status(), 404);
+    gate.refused("no_route").await;
+    waiting.reset();
+    gate.refused("client_lost").await;
+    end(&mut gate, client, upstream).await;
     gate.finish().await;
 }
 
