@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -68,6 +68,17 @@ pub enum Outcome {
     NotNow(&'static str),
 }
 
+/// How far reloads are: one is under way while more began than ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many began.
+    pub begun: u64,
+    /// How many ended, whatever became of them.
+    pub ended: u64,
+    /// When the last one began, as [`Clock::micros`](crate::now::Clock::micros) says it.
+    pub begun_at: u64,
+}
+
 struct Ask {
     trigger: Trigger,
     answer: Option<oneshot::Sender<Outcome>>,
@@ -80,6 +91,7 @@ pub struct Reloads {
     /// What is counted of them.
     pub counts: Arc<ReloadCounts>,
     error: Mutex<Option<String>>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Reloads {
@@ -87,7 +99,8 @@ impl Reloads {
     #[must_use]
     pub fn new(counts: Arc<ReloadCounts>) -> Self {
         let (asks, inbox) = mpsc::channel(WAITING);
-        Self { asks, inbox: Mutex::new(Some(inbox)), counts, error: Mutex::default() }
+        let progress = watch::Sender::default();
+        Self { asks, inbox: Mutex::new(Some(inbox)), counts, error: Mutex::default(), progress }
     }
 
     /// Has the config read again. Returns at once.
@@ -104,6 +117,21 @@ impl Reloads {
             return Outcome::NotNow("too many reloads wait already, or the gateway is stopping");
         }
         told.await.unwrap_or(Outcome::NotNow("the gateway is stopping"))
+    }
+
+    /// Tells whoever watches of each that begins and ends. Some may be told of together.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn began(&self, at: u64) {
+        self.progress
+            .send_modify(|progress| *progress = Progress { begun: progress.begun + 1, begun_at: at, ..*progress });
+    }
+
+    fn ended(&self) {
+        self.progress.send_modify(|progress| progress.ended += 1);
     }
 
     /// The whole report of the last one, if it was refused.
@@ -127,6 +155,7 @@ pub async fn run(shared: Arc<Shared>, source: Option<Source>, mut seen: Seen) {
         };
         // The sender lives in `shared`, which lives here.
         let Some(Ask { trigger, answer }) = ask else { return };
+        shared.reloads.began(shared.books.clock.micros());
         let outcome = match &source {
             None => Outcome::NotNow("this gateway's config is no file"),
             Some(_) if shared.is_draining() => Outcome::NotNow("the gateway is stopping"),
@@ -139,6 +168,7 @@ pub async fn run(shared: Arc<Shared>, source: Option<Source>, mut seen: Seen) {
             }
         };
         say(trigger, &outcome);
+        shared.reloads.ended();
         // Who asked may be gone.
         let _ = answer.map(|answer| answer.send(outcome));
     }
@@ -190,7 +220,7 @@ fn take(shared: &Arc<Shared>, attempt: Attempt) -> Outcome {
             Outcome::Taken { hash, warnings }
         }
         Err(report) => {
-            counts.refused();
+            counts.refused(shared.books.clock.now());
             let report = report.to_string();
             *shared.reloads.error.lock() = Some(report.clone());
             Outcome::Refused(report)

@@ -40,8 +40,10 @@ def panel(kind, title, unit, description, *targets, width=8, height=HEIGHT, conf
 
 
 def steps(warning, critical):
-    """Green below the first, red above the second."""
+    """Green below the first, red above the second; or the other way round where the second is the lower one."""
     values = [("green", None), ("orange", warning), ("red", critical)]
+    if critical < warning:
+        values = [("red", None), ("orange", critical), ("green", warning)]
     return {
         "mode": "absolute",
         "steps": [{"color": color, "value": value} for color, value in values],
@@ -366,6 +368,158 @@ ROWS = {
                 "{{route}} {{reason}}",
             ),
         ),
+        lines(
+            "Servers that are out",
+            "short",
+            "By how many gateways: their checks or handshakes fail, or an operator drained them; none here, and none is out",
+            (f"count by (upstream, server) (wsgate_upstream_server_up{{{HERE}}} == 0)", "{{upstream}} {{server}}"),
+        ),
+        lines(
+            "Servers that are up",
+            "short",
+            "Of each upstream, over all gateways, and how many there are",
+            (f"sum by (upstream) (wsgate_upstream_server_up{{{HERE}}})", "{{upstream}} up"),
+            (f"count by (upstream) (wsgate_upstream_server_up{{{HERE}}})", "{{upstream}} all"),
+        ),
+        lines(
+            "Sessions by server",
+            "short",
+            "Sessions that each has, handshakes under way included",
+            (f"sum by (upstream, server) (wsgate_upstream_server_sessions{{{HERE}}})", "{{upstream}} {{server}}"),
+            stacked=True,
+        ),
+        lines(
+            "Handshakes by server",
+            "reqps",
+            "Handshakes and ordinary requests, by result; one that is tried on a second server counts at both",
+            (
+                rate("wsgate_upstream_server_handshakes_total", "upstream, server, result", HERE) + " > 0",
+                "{{upstream}} {{server}} {{result}}",
+            ),
+        ),
+        lines(
+            "Time to an answer by server",
+            "s",
+            "From connecting to the 101, or to the head of an answer: half stay under the first, 99 of 100 under the second",
+            (quantile(0.5, "wsgate_upstream_server_handshake_seconds", "upstream, server", HERE), "{{upstream}} {{server}} p50"),
+            (quantile(0.99, "wsgate_upstream_server_handshake_seconds", "upstream, server", HERE), "{{upstream}} {{server}} p99"),
+        ),
+        lines(
+            "Checks and ejections",
+            "cps",
+            "Health checks that failed, and how often a server was left out since its handshakes failed",
+            (
+                rate("wsgate_upstream_server_health_checks_total", "upstream, server", f'{HERE}, result="failed"') + " > 0",
+                "{{upstream}} {{server}} checks",
+            ),
+            (rate("wsgate_upstream_server_ejections_total", "upstream, server", HERE), "{{upstream}} {{server}} ejected"),
+        ),
+        lines(
+            "Queues",
+            "short",
+            "Handshakes that wait since every server has its max_connections",
+            (f"sum by (upstream) (wsgate_upstream_queue{{{HERE}}})", "{{upstream}}"),
+        ),
+        lines(
+            "Upstreams in trouble",
+            "cps",
+            "Handshakes sent although no server was thought to be well, and lookups of names that failed",
+            (rate("wsgate_upstream_panics_total", "upstream", HERE), "{{upstream}} none well"),
+            (rate("wsgate_upstream_lookup_failures_total", "upstream", HERE), "{{upstream}} not looked up"),
+        ),
+    ],
+    "Ordinary requests": [
+        lines(
+            "Requests by result",
+            "reqps",
+            "forwarded: the answer was passed on whole; else why it was refused or cut",
+            (rate("wsgate_requests_total", "route, result") + " > 0", "{{route}} {{result}}"),
+            stacked=True,
+        ),
+        lines(
+            "Answers by class",
+            "reqps",
+            "What upstreams answered",
+            (rate("wsgate_request_answers_total", "route, code") + " > 0", "{{route}} {{code}}"),
+            stacked=True,
+        ),
+        lines(
+            "Request duration",
+            "s",
+            "To the end of the answer, refusals included: half stay under the first, 99 of 100 under the second",
+            (quantile(0.5, "wsgate_request_duration_seconds", "route"), "{{route}} p50"),
+            (quantile(0.99, "wsgate_request_duration_seconds", "route"), "{{route}} p99"),
+        ),
+        lines(
+            "Bytes of bodies",
+            "Bps",
+            "Of requests, to the upstream, and of their answers, to the client",
+            (rate("wsgate_request_bytes_total", "route, direction"), "{{route}} {{direction}}"),
+        ),
+        lines(
+            "Requests under way",
+            "short",
+            "Streams of events are among them",
+            (f"sum by (route) (wsgate_requests_active{{{ROUTE}}})", "{{route}}"),
+        ),
+        lines(
+            "Connections of requests",
+            "short",
+            "Those that wait for the next request too; http_connections bounds them",
+            (f"sum by (instance) (wsgate_http_connections{{{HERE}}})", "{{instance}}"),
+        ),
+    ],
+    "Config": [
+        number(
+            "Config refused",
+            "none",
+            "Gateways that refused their newest config or certificate, and obey an older one",
+            f"sum(wsgate_config_last_reload_successful{{{HERE}}} == bool 0)",
+            marks=(1, 2),
+            graph="none",
+        ),
+        number(
+            "Different configs",
+            "none",
+            "How many there are, by the hash of the file and those that it names; 1 where all gateways have the same",
+            f"count(count by (hash) (wsgate_config_info{{{HERE}}}))",
+            graph="none",
+        ),
+        bars(
+            "Days left of certificates",
+            "d",
+            "Until a listener's certificate, or one of its chain, ends",
+            (
+                f"(min by (listener, certificate) (wsgate_certificate_not_after_timestamp_seconds{{{HERE}}}) - time()) / 86400",
+                "{{listener}} {{certificate}}",
+            ),
+            marks=(14, 2),
+        ),
+        lines(
+            "Reloads",
+            "short",
+            "New configs within five minutes, by result",
+            (f"sum by (result) (increase(wsgate_config_reloads_total{{{HERE}}}[5m]))", "{{result}}"),
+        ),
+        lines(
+            "Age of the config",
+            "s",
+            "Time since what is obeyed was taken",
+            (f"time() - wsgate_config_last_reload_success_timestamp_seconds{{{HERE}}}", "{{instance}}"),
+        ),
+        lines(
+            "Which config",
+            "short",
+            "How many gateways obey which, by the hash of the file and those that it names",
+            (f"count by (hash) (wsgate_config_info{{{HERE}}})", "{{hash}}"),
+            stacked=True,
+        ),
+        lines(
+            "Upgrades that failed",
+            "short",
+            "New binaries that SIGUSR2 started within an hour, and that did not take over",
+            (f"sum by (instance) (increase(wsgate_upgrade_failures_total{{{HERE}}}[1h]))", "{{instance}}"),
+        ),
     ],
     "Redis": [
         lines(
@@ -447,8 +601,15 @@ ROWS = {
         lines(
             "Log lines lost",
             "cps",
-            "Lines of the access log that were dropped since its reader was too slow",
-            (rate("wsgate_access_log_dropped_total", "instance", HERE), "{{instance}}"),
+            "Lines of the access log that were dropped since its reader was too slow, and writes that failed",
+            (rate("wsgate_access_log_dropped_total", "instance", HERE), "{{instance}} dropped"),
+            (rate("wsgate_access_log_errors_total", "instance", HERE), "{{instance}} failed"),
+        ),
+        lines(
+            "Refusals without a line",
+            "cps",
+            "Left out of the access log, since there were more of that reason than its refusals allow",
+            (rate("wsgate_access_log_suppressed_total", "reason", HERE) + " > 0", "{{reason}}"),
         ),
         lines(
             "Versions",
@@ -509,7 +670,7 @@ def chosen(name, label, query):
 DASHBOARD = {
     "uid": "wsgate",
     "title": "wsgate",
-    "description": "A WebSocket gateway: sessions, refusals and their reasons, limits, identity, upstreams, process",
+    "description": "A WebSocket gateway: sessions, refusals, limits, identity, upstreams, ordinary requests, config, process",
     "tags": ["wsgate", "websocket"],
     "schemaVersion": 41,
     "editable": True,
@@ -544,7 +705,15 @@ DASHBOARD = {
                 "hide": False,
                 "iconColor": "blue",
                 "expr": f"changes(wsgate_start_time_seconds{{{HERE}}}[$__rate_interval]) > 0",
-            }
+            },
+            {
+                "name": "Reloads",
+                "datasource": DATASOURCE,
+                "enable": True,
+                "hide": False,
+                "iconColor": "purple",
+                "expr": f"changes(wsgate_config_last_reload_success_timestamp_seconds{{{HERE}}}[$__rate_interval]) > 0",
+            },
         ]
     },
     "links": [],

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("style.css", CSS, include_str!("page/style.css")),
     ("api.js", SCRIPT, include_str!("page/api.js")),
     ("chart.js", SCRIPT, include_str!("page/chart.js")),
+    ("config.js", SCRIPT, include_str!("page/config.js")),
     ("connections.js", SCRIPT, include_str!("page/connections.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
     ("fill.js", SCRIPT, include_str!("page/fill.js")),
@@ -36,10 +37,13 @@ const FILES: &[(&str, &str, &str)] = &[
     ("health.js", SCRIPT, include_str!("page/health.js")),
     ("main.js", SCRIPT, include_str!("page/main.js")),
     ("poll.js", SCRIPT, include_str!("page/poll.js")),
+    ("question.js", SCRIPT, include_str!("page/question.js")),
     ("rates.js", SCRIPT, include_str!("page/rates.js")),
     ("reasons.js", SCRIPT, include_str!("page/reasons.js")),
     ("refusals.js", SCRIPT, include_str!("page/refusals.js")),
+    ("rows.js", SCRIPT, include_str!("page/rows.js")),
     ("traffic.js", SCRIPT, include_str!("page/traffic.js")),
+    ("upstreams.js", SCRIPT, include_str!("page/upstreams.js")),
 ];
 
 /// The page for a browser, and for others what there is, as text.

@@ -15,6 +15,8 @@ pub struct ReloadCounts {
     successful: AtomicBool,
     /// When a config was last taken, in milliseconds of the wall clock.
     taken_at: AtomicU64,
+    /// When one was last refused, likewise.
+    refused_at: AtomicU64,
     hash: ArcSwap<String>,
 }
 
@@ -27,6 +29,7 @@ impl ReloadCounts {
             failed: Shared::default(),
             successful: AtomicBool::new(true),
             taken_at: AtomicU64::new(now.wall),
+            refused_at: AtomicU64::default(),
             hash: ArcSwap::from_pointee(hash),
         }
     }
@@ -40,8 +43,9 @@ impl ReloadCounts {
     }
 
     /// A config was refused: the one before is obeyed.
-    pub fn refused(&self) {
+    pub fn refused(&self, now: Now) {
         self.failed.up();
+        self.refused_at.store(now.wall, Ordering::Relaxed);
         self.successful.store(false, Ordering::Relaxed);
     }
 
@@ -55,6 +59,12 @@ impl ReloadCounts {
     #[must_use]
     pub fn taken_at(&self) -> u64 {
         self.taken_at.load(Ordering::Relaxed)
+    }
+
+    /// When the last one was refused, in milliseconds of the wall clock; none if it was taken.
+    #[must_use]
+    pub fn refused_at(&self) -> Option<u64> {
+        (!self.was_successful()).then(|| self.refused_at.load(Ordering::Relaxed))
     }
 
     /// The hash of the files that are obeyed; empty where there are none.

@@ -17,7 +17,9 @@ from playwright.sync_api import expect
 from parts.child import PATIENCE, Child, free_port, wait_until
 from parts.client import open_chat
 from parts.gateway import BINARY, Gateway
+from parts.pages import contrast, focused, look, tab_to
 from parts.tokens import SECRET
+from parts.upstreams import Chat
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 OUT = pathlib.Path(__file__).resolve().parent / "out"
@@ -25,7 +27,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
 
-def config(chat, more=""):
+def config(chat, more="", upstream=None):
     return f"""
 [[listen]]
 address = "127.0.0.1:0"
@@ -40,7 +42,7 @@ rate = "1000r/s"
 [[route]]
 name = "chat"
 path = "/chat"
-upstream = "{chat.url}/"
+upstream = "{upstream or f"{chat.url}/"}"
 jwt = "main"
 connections = {{ total = 200, per_subject = 150, warn_at = 0.5 }}
 handshakes = {{ zone = "logins", burst = 100, nodelay = true }}
@@ -65,12 +67,6 @@ def gateway(tmp_path_factory, chat):
 def looking(page, gateway):
     """The page, once it shows something."""
     return look(page, gateway)
-
-
-def look(page, gateway):
-    page.goto(gateway.admin + "/")
-    page.wait_for_selector("html[data-ready=true]")
-    return page
 
 
 @pytest.fixture
@@ -142,34 +138,18 @@ def test_a_connection_is_closed_by_keyboard_alone(looking, joined, gateway):
     expect(row(looking, "alice")).to_have_count(1)
     expect(row(looking, "bob")).to_have_count(1)
 
-    def focused():
-        # Of a region that scrolls, the text is all that stands in it.
-        return looking.evaluate(
-            """() => {
-                const on = document.activeElement;
-                return on.getAttribute("aria-label") ?? (on.matches("button, a") ? on.innerText : "");
-            }"""
-        )
-
-    def tab_to(text):
-        for _ in range(60):
-            if focused().startswith(text):
-                return
-            looking.keyboard.press("Tab")
-        raise AssertionError(f"Tab never came to {text}")
-
     # The order of the page is the order of the keyboard: first by subject, so that alice is the first.
-    tab_to("Subject")
+    tab_to(looking, "Subject")
     looking.keyboard.press("Enter")
     expect(looking.locator("th[aria-sort=ascending]")).to_have_text("Subject")
-    tab_to("Close alice")
+    tab_to(looking, "Close alice")
     with gateway.ends_one("kicked", "gateway", "chat"):
         looking.keyboard.press("Enter")
-        expect(looking.locator("#close")).to_be_visible()
-        expect(looking.locator("#close-whom")).to_contain_text("alice")
+        expect(looking.locator("#question")).to_be_visible()
+        expect(looking.locator("#question-facts")).to_contain_text("alice")
         # The first press can't close anybody: the focus is on the word that keeps.
-        assert focused() == "Keep it"
-        tab_to("Close it")
+        assert focused(looking) == "Keep it"
+        tab_to(looking, "Close it")
         looking.keyboard.press("Enter")
         with pytest.raises(websockets.exceptions.ConnectionClosedError):
             alice.recv(PATIENCE)
@@ -178,10 +158,10 @@ def test_a_connection_is_closed_by_keyboard_alone(looking, joined, gateway):
     expect(looking.locator("#said")).to_contain_text("Closed: alice")
     expect(row(looking, "alice")).to_have_count(0)
     # The focus is not lost with the row: it goes on with the next.
-    wait_until("the focus is in the page", lambda: "Close bob" in focused())
+    wait_until("the focus is in the page", lambda: "Close bob" in focused(looking))
     looking.keyboard.press("Enter")
     looking.keyboard.press("Escape")
-    expect(looking.locator("#close")).not_to_be_visible()
+    expect(looking.locator("#question")).not_to_be_visible()
     bob.send("still here")
     assert "still here" in bob.recv(PATIENCE)
 
@@ -197,7 +177,7 @@ def test_what_a_client_is_called_is_text_and_breaks_nothing(looking, joined):
     assert not any("\u202e" in text for text in shown) and "W" * 256 in shown
     assert looking.locator("#table img, #table script").count() == 0
     looking.locator("#table tbody tr", has_text="<img").get_by_role("button").click()
-    expect(looking.locator("#close-whom")).to_contain_text(HOSTILE)
+    expect(looking.locator("#question-facts")).to_contain_text(HOSTILE)
     assert looking.locator("dialog img, dialog script").count() == 0
     looking.keyboard.press("Escape")
     assert looking.title() == "wsgate: running"
@@ -351,18 +331,6 @@ def test_lines_are_differences_and_axes_have_round_marks(looking):
     assert marks[3] == [0, 5, 10] and marks[6] == [0, 512, 1024, 1536] and marks[7] == [0, 1 << 20, 2 << 20, 3 << 20]
 
 
-def contrast(one, other):
-    """WCAG 2.2's ratio of two colours, as `rgb(r, g, b)`."""
-
-    def luminance(colour):
-        parts = [int(part) / 255 for part in colour[4:-1].split(",")]
-        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_light_and_dark(browser, gateway, scheme):
     with browser.new_context(color_scheme=scheme, reduced_motion="reduce") as context:
@@ -426,12 +394,27 @@ def size(picture):
     return struct.unpack(">II", data[16:24])
 
 
+@pytest.fixture
+def on_a_pool(tmp_path, chat):
+    """A gateway whose chat has two servers that are well, one that an operator took out, and one that is dead."""
+    with Chat() as second, Chat() as third:
+        ports = [chat.port, second.port, third.port, free_port()]
+        servers = ", ".join(f'{{ address = "127.0.0.1:{port}", max_connections = 500 }}' for port in ports)
+        checks = '{ type = "tcp", interval = "500ms", timeout = "500ms", fall = 1 }'
+        pool = f'[upstream.chat]\nservers = [{servers}]\npath = "/"\nhealth = {checks}\n'
+        with Gateway(tmp_path, config(chat, pool, "chat"), env={"JWT_SECRET": SECRET}) as gateway:
+            drain = f"{gateway.admin}/upstreams/chat/127.0.0.1:{third.port}/drain"
+            urllib.request.urlopen(urllib.request.Request(drain, method="POST")).close()
+            yield gateway
+
+
 # With WSGATE_BLESS=1 the pictures of the documentation are made anew, of two minutes of traffic.
 BLESS = os.environ.get("WSGATE_BLESS") == "1"
 
 
 @pytest.mark.timeout(300)
-def test_the_pages_picture_shows_every_room_and_nothing_overlaps(browser, gateway, token):
+def test_the_pages_picture_shows_every_room_and_nothing_overlaps(browser, on_a_pool, token):
+    gateway = on_a_pool
     with Scene(gateway, token), contextlib.ExitStack() as stack:
         pages = {}
         for name, scheme, width in (("admin", "light", 1280), ("admin-dark", "dark", 1280), ("admin-phone", "light", 390)):
@@ -443,6 +426,7 @@ def test_the_pages_picture_shows_every_room_and_nothing_overlaps(browser, gatewa
         for name, page in pages.items():
             expect(page.locator("#table tbody tr")).to_have_count(13)
             expect(page.locator("#refusals tbody tr").nth(4)).to_be_visible()
+            expect(page.locator("#upstreams-shown")).to_have_text("3 of 5 up")
             expect(page.locator("#reasons tbody").first).to_contain_text("token_expired")
             width = page.viewport_size["width"]
             wait_until(f"{width} px are enough", lambda: page.evaluate(f"document.documentElement.scrollWidth <= {width}"))

@@ -11,6 +11,7 @@ from parts.prometheus import PROMTOOL
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "docker/prometheus"
 RULES = FOLDER / "wsgate.rules.yml"
+DAY = 86400
 # In all of these: what stands at every scrape of a gateway that is well.
 WELL = {
     'up{job="wsgate"}': "1x60",
@@ -18,11 +19,33 @@ WELL = {
     'wsgate_sessions_active{route="chat"}': "500x60",
     'wsgate_handshakes_total{route="chat",result="admitted"}': "0+600x60",
     'wsgate_handshakes_total{route="none",result="no_route"}': "0+6x60",
+    'wsgate_requests_total{route="chat",result="forwarded"}': "0+600x60",
+    'wsgate_requests_total{route="chat",result="token_expired"}': "0+6x60",
+    'wsgate_request_answers_total{route="chat",code="2xx"}': "0+600x60",
+    'wsgate_request_answers_total{route="chat",code="5xx"}': "0+1x60",
+    "wsgate_config_last_reload_successful": "1x60",
+    # Time begins at 0 in these.
+    'wsgate_certificate_not_after_timestamp_seconds{listener="a:1",certificate="chain.pem"}': f"{60 * DAY}x60",
+    "wsgate_upgrade_failures_total": "0x60",
+    "wsgate_access_log_errors_total": "0x60",
+    'wsgate_upstream_server_up{upstream="chat",server="a:1"}': "1x60",
+    'wsgate_upstream_server_ejections_total{upstream="chat",server="a:1"}': "0x60",
+    'wsgate_upstream_queue{upstream="chat"}': "0x60",
+    'wsgate_upstream_lookup_failures_total{upstream="chat"}': "0x60",
 }
 
 
 def handshakes(result, values, route="chat"):
     return {f'wsgate_handshakes_total{{route="{route}",result="{result}"}}': values}
+
+
+def requests(result, values):
+    return {f'wsgate_requests_total{{route="chat",result="{result}"}}': values}
+
+
+def certificate(days):
+    """It ends so many days after the beginning."""
+    return {'wsgate_certificate_not_after_timestamp_seconds{listener="a:1",certificate="chain.pem"}': f"{days * DAY:.0f}x60"}
 
 
 def ends(reason, values, side="gateway"):
@@ -63,6 +86,40 @@ ALERTS = {
         3,
         {'wsgate_upstream_panics_total{upstream="chat"}': "0+1x60"},
         {'wsgate_upstream_panics_total{upstream="chat"}': "7x60"},
+    ),
+    "WsgateServerFlaps": (
+        20,
+        {'wsgate_upstream_server_ejections_total{upstream="chat",server="a:1"}': "0 1 2 3 4 5 6 7 8x52"},
+        {'wsgate_upstream_server_ejections_total{upstream="chat",server="a:1"}': "0 1 2 3 4x56"},
+    ),
+    "WsgateQueueWaits": (
+        5,
+        {'wsgate_upstream_queue{upstream="chat"}': "3x60"},
+        {'wsgate_upstream_queue{upstream="chat"}': "3 3 3 0 3 3 3 0x53"},
+    ),
+    "WsgateUpstreamFull": (2, handshakes("upstream_full", "0+1x60"), {**handshakes("upstream_full", "9x60"), **requests("upstream_full", "9x60")}),
+    "WsgateLookupsFail": (
+        11,
+        {'wsgate_upstream_lookup_failures_total{upstream="chat"}': "0+1x60"},
+        {'wsgate_upstream_lookup_failures_total{upstream="chat"}': "0 1 2x58"},
+    ),
+    "WsgateRequestsUnanswered": (3, requests("upstream_timeout", "0+60x60"), requests("upstream_timeout", "0+12x60")),
+    "WsgateRequestErrors": (
+        6,
+        {'wsgate_request_answers_total{route="chat",code="5xx"}': "0+60x60"},
+        {'wsgate_request_answers_total{route="chat",code="5xx"}': "0+12x60"},
+    ),
+    "WsgateRequestsRefused": (11, requests("token_missing", "0+1200x60"), requests("token_missing", "0+300x60")),
+    "WsgateReloadFailed": (1, {"wsgate_config_last_reload_successful": "0x60"}, {"wsgate_config_last_reload_successful": "1 0 1 0 1x56"}),
+    # The second begins where the first ends, and knows what is over already.
+    "WsgateCertificateEndsSoon": (15, certificate(13.9), certificate(14.1)),
+    "WsgateCertificateEnds": (5, certificate(1.9), certificate(60)),
+    "WsgateUpgradeFailed": (5, {"wsgate_upgrade_failures_total": "0 0 1x58"}, {"wsgate_upgrade_failures_total": "1x60"}),
+    "WsgateAccessLogErrors": (5, {"wsgate_access_log_errors_total": "0 0 5x58"}, {"wsgate_access_log_errors_total": "5x60"}),
+    "WsgateAccessLogSuppressed": (
+        10,
+        {'wsgate_access_log_suppressed_total{reason="no_route"}': "0+600x60"},
+        {'wsgate_access_log_suppressed_total{reason="no_route"}': "0 600 600x58"},
     ),
     "WsgateWorkerLate": (
         5,
@@ -259,7 +316,7 @@ def test_each_alert_fires_when_it_should_and_no_other_does(run):
 
 def test_no_alert_fires_at_once_but_those_that_count_what_is_rare(run):
     at_once = {"WsgateInternalError", "WsgateRestarting", "WsgateUpstreamLost", "WsgateAccessLogDropped"}
-    at_once |= {"WsgateRevocationsNotSaved", "WsgateRevocationsBroken"}
+    at_once |= {"WsgateRevocationsNotSaved", "WsgateRevocationsBroken", "WsgateAccessLogErrors", "WsgateUpgradeFailed"}
     for rule in re.split(r"^ +- alert: ", RULES.read_text(), flags=re.MULTILINE)[1:]:
         name = rule.split("\n", 1)[0]
         assert (" for: " in rule) == (name not in at_once), name
@@ -270,6 +327,22 @@ def test_no_alert_fires_at_once_but_those_that_count_what_is_rare(run):
 def test_what_is_near_it_or_over_again_fires_nothing(run):
     run(*[case(f"{name} is quiet", near, 30, []) for name, (_, _, near) in ALERTS.items()])
     run(*[case(f"{name} is quiet", near, minute, []) for name, (minute, _, near) in ALERTS.items()])
+
+
+# What one series leaves out: other ways to the same alert, and where one hands over to the next.
+MORE = [
+    ("WsgateUpstreamFull", 2, requests("upstream_full", "0+1x60")),
+    ("WsgateInternalError", 5, requests("internal", "0 0 1x58")),
+    ("WsgateInternalError", 5, handshakes("internal", "0 0 1x58")),
+    ("WsgateCertificateEndsSoon", 15, certificate(2.1)),
+    ("WsgateCertificateEnds", 5, certificate(-1)),
+]
+
+
+def test_every_way_to_an_alert_is_one(run):
+    run(*[case(f"{name} fires too", series, minute, [name]) for name, minute, series in MORE])
+    # A certificate of which two days are left while it is looked at: one alert ends, the other begins.
+    run(case("the warning", certificate(2.02), 20, ["WsgateCertificateEndsSoon"]), case("both sides of it", certificate(2.02), 40, ["WsgateCertificateEnds"]))
 
 
 def test_a_gateway_that_nobody_scrapes_is_down(run):

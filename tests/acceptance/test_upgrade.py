@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 import os
+import re
 import signal
 import socket
 import ssl
+import time
 import urllib.request
 
 import pytest
@@ -304,6 +307,50 @@ def test_a_service_manager_is_told_of_the_start_the_upgrade_and_the_stop(tmp_pat
                 assert close_of(person) == (1012, "draining")
                 wait_until("its end", lambda: is_over(gateway.pid))
             assert gateway.process.poll() == 0
+
+
+def told_of_a_reload(manager, gateway, ask):
+    """What a service manager hears from what is asked on, until the reload is over: the assignments, without signs of life.
+    The one that says when it began is checked against the manager's own clock."""
+    since, before = len(manager.hear()), time.monotonic_ns() // 1000
+    ask()
+    manager.first(gateway.process.pid, "READY=1", since)
+    heard = [line for _, line in manager.heard[since:] if not line.startswith("WATCHDOG=")]
+    at = heard.index("RELOADING=1")
+    began = int(heard[at + 1].removeprefix("MONOTONIC_USEC="))
+    assert before <= began <= time.monotonic_ns() // 1000
+    assert heard[at + 2] == "STATUS=reloading", heard
+    ready = heard.index("READY=1")
+    assert at < ready and heard.count("RELOADING=1") == heard.count("READY=1") == 1, heard
+    return heard[ready + 1]
+
+
+def test_a_service_manager_is_told_of_each_reload_whoever_asks_for_it_and_whatever_becomes_of_it(tmp_path, echo):
+    with Manager(tmp_path) as manager:
+        text = config(echo, drain="1h").replace("[server]", '[server]\nauto_reload_interval = "50ms"')
+        with Gateway(tmp_path, text, env={"NOTIFY_SOCKET": manager.path}) as gateway:
+            manager.first(gateway.process.pid, "READY=1")
+            good = gateway.file.read_text()
+            well = "STATUS=running: 0 sessions, 2 workers"
+            reload = urllib.request.Request(f"{gateway.admin}/reload", method="POST")
+            assert told_of_a_reload(manager, gateway, lambda: gateway.signal(signal.SIGHUP)) == well
+            assert told_of_a_reload(manager, gateway, lambda: urllib.request.urlopen(reload).close()) == well
+            before = datetime.datetime.now(datetime.UTC)
+            said = told_of_a_reload(manager, gateway, lambda: gateway.file.write_text(good + "[nothing]\n"))
+            refused = re.fullmatch(re.escape(well) + r"; the config read at (\S+) was refused, an older one is obeyed", said)
+            read_at = datetime.datetime.fromisoformat(refused[1])
+            # It is written in whole milliseconds.
+            assert before - datetime.timedelta(milliseconds=1) <= read_at <= datetime.datetime.now(datetime.UTC)
+            assert told_of_a_reload(manager, gateway, lambda: gateway.file.write_text(good + "# mended\n")) == well
+            # Who leaves reads no config any more, and is not heard to be ready again.
+            with open_chat(gateway.url("/main")), open_chat(gateway.url("/main")):
+                gateway.signal(signal.SIGTERM)
+                manager.first(gateway.process.pid, "STOPPING=1")
+                since = len(manager.heard)
+                gateway.signal(signal.SIGHUP)
+                gateway.err.first(lambda line: "no reload" in line)
+            wait_until("its end", lambda: gateway.process.poll() is not None)
+            assert not {"RELOADING=1", "READY=1"} & {line for _, line in manager.hear()[since:]}
 
 
 def test_a_worker_that_hangs_ends_the_signs_of_life(tmp_path, echo):

@@ -39,6 +39,8 @@ async fn a_broken_file_keeps_the_old_policy_and_is_told_of_everywhere() {
     let good = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
     let started = gate.count("wsgate_config_last_reload_success_timestamp_seconds");
     let hash = gate.status().await["config"]["hash"].clone();
+    // Before any reload too it is said what is obeyed.
+    assert_eq!(hash.as_str().map(str::len), Some(16), "{hash}");
     for (broken, said) in [("[[route]\n", "test.toml:"), ("[server]\nworker = 3\n", "did you mean `workers`?")] {
         let answer = gate.reload(|_| broken.to_owned()).await;
         assert_eq!(answer.status(), 422, "{}", answer.body);
@@ -56,6 +58,7 @@ async fn a_broken_file_keeps_the_old_policy_and_is_told_of_everywhere() {
     gate.reloaded(|_| good).await;
     let status = gate.status().await;
     assert_eq!((&status["config"]["last_reload_successful"], &status["config"]["error"]), (&true.into(), &Value::Null));
+    assert_eq!(status["config"]["hash"], hash, "the same bytes");
     assert_eq!(gate.count("wsgate_config_reloads_total{result=\"ok\"}"), 1.0);
     assert_eq!(gate.count("wsgate_config_last_reload_successful"), 1.0);
     assert!(gate.count("wsgate_config_last_reload_success_timestamp_seconds") >= started);

@@ -2,8 +2,10 @@
 // way to close one.
 
 import { Refused, ask } from "./api.js";
-import { announce, at, h, said, write } from "./dom.js";
+import { at, h, said, write } from "./dom.js";
 import { ago, bytes, count } from "./format.js";
+import { question, tell } from "./question.js";
+import { rows } from "./rows.js";
 
 const PAGE = 50;
 const TYPED_MS = 250;
@@ -23,7 +25,7 @@ const COLUMNS = [
 /** `refresh` asks for a new round at once. */
 export function mount(refresh) {
   const table = at("table");
-  const rows = new Map();
+  const place = rows(table.tBodies[0], { key: ({ id }) => id, make: line, heir: () => at("search") });
   const view = { sort: "since", down: true, offset: 0 };
   const filters = ["search", "route", "subject", "client"].map(at);
 
@@ -97,31 +99,6 @@ export function mount(refresh) {
     place(connections);
   }
 
-  /** Rows stay what they are as long as their connection is shown, so that the focus and a selection stay too. */
-  function place(connections) {
-    const body = table.tBodies[0];
-    const focused = body.contains(document.activeElement) ? document.activeElement : null;
-    const kept = new Set(connections.map(({ id }) => id));
-    let heir = null;
-    for (const [id, row] of rows) {
-      if (kept.has(id)) continue;
-      if (focused && row.element.contains(focused)) heir = row.element.rowIndex - 1;
-      row.element.remove();
-      rows.delete(id);
-    }
-    let next = body.firstElementChild;
-    for (const connection of connections) {
-      let row = rows.get(connection.id);
-      if (!row) rows.set(connection.id, (row = line(connection)));
-      row.write(connection);
-      if (row.element === next) next = next.nextElementSibling;
-      else body.insertBefore(row.element, next);
-    }
-    if (focused?.isConnected) focused.focus({ preventScroll: true });
-    // Whoever closed by keyboard goes on with the row that came up.
-    else if (focused) (body.rows[Math.min(heir, body.rows.length - 1)]?.querySelector("button") ?? at("search")).focus({ preventScroll: true });
-  }
-
   function line(connection) {
     const cell = (type) => h("td", { class: type });
     const [since, upMessages, downMessages, upBytes, downBytes] = ["", "number", "number", "number", "number"].map(cell);
@@ -144,16 +121,9 @@ export function mount(refresh) {
   }
 
   function confirm(connection, opener) {
-    const dialog = at("close");
     const facts = [["Subject", connection.subject ?? "none"], ["Client", connection.client], ["Route", connection.route], ["Id", connection.id]];
-    at("close-whom").replaceChildren(...facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, said(text))]));
-    dialog.returnValue = "no";
-    dialog.onclose = () => {
-      if (opener.isConnected) opener.focus();
-      if (dialog.returnValue === "yes") close(connection);
-    };
-    dialog.showModal();
-    at("close-no").focus();
+    const text = ["Both sides get a Close with 1008 and ", h("code", {}, "kicked"), ". Nobody is kept from coming back: for that, revoke."];
+    question({ title: "Close this connection?", facts, text, no: "Keep it", yes: "Close it" }, opener, () => close(connection));
   }
 
   async function close({ id, subject, client }) {
@@ -173,12 +143,6 @@ async function outcome(id, whom) {
     if (error instanceof Refused && error.status === 404) return `${whom} was gone already.`;
     return `Not closed: ${error.message}`;
   }
-}
-
-function tell(text) {
-  write(at("notice"), text);
-  at("notice").hidden = false;
-  announce(text);
 }
 
 /** The routes to choose from. */

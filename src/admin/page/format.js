@@ -50,6 +50,13 @@ export function clock(date) {
   return new Date(date).toLocaleTimeString("en-GB");
 }
 
+/** When a time in seconds since 1970 was, where the reader is: the time of day, with the day if that is not today. */
+export function when(seconds, now = new Date()) {
+  const date = new Date(seconds * 1000);
+  const time = date.toLocaleTimeString("en-GB");
+  return date.toDateString() === now.toDateString() ? time : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;
+}
+
 /** A share in percent, which says 100 of nothing less than all. */
 export function percent(share) {
   if (!(share > 0)) return "0 %";

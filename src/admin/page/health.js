@@ -1,7 +1,7 @@
-// What the gateway stands on: its threads, its memory for slow receivers, Redis, the upstreams, its config.
+// What the gateway stands on: its threads, its memory for slow receivers, Redis, its config.
 
-import { h, said } from "./dom.js";
-import { bytes, count, percent } from "./format.js";
+import { h } from "./dom.js";
+import { bytes, count, percent, when } from "./format.js";
 
 export function mount(root) {
   return function draw(status) {
@@ -11,8 +11,7 @@ export function mount(root) {
       row("handshakes under way", count(status.handshakes_in_flight), ""),
       row("kept for slow receivers", kept(status.buffered), status.buffered.bytes > status.buffered.limit / 2 ? "warn" : "good"),
       ...(status.redis ? [redis(status.redis)] : []),
-      ...upstreams(status.upstreams),
-      ...(status.config ? config(status.config) : []),
+      ...config(status.config),
     );
   };
 }
@@ -43,25 +42,8 @@ function redis({ breaker }) {
   return row("Redis", words[breaker] ?? breaker, { closed: "good", half_open: "warn" }[breaker] ?? "bad");
 }
 
-// What a server's state is, of the words that there are for it; any other word is only written down.
-const STATE = { up: "good", drained: "warn", gone: "warn", down: "bad", ejected: "bad" };
-
-/** Each server of each upstream, and who waits for one. */
-function upstreams(all = []) {
-  return all.flatMap(({ upstream, queue, servers }) => {
-    const waiting = queue ? [row(said(upstream), `${count(queue)} wait for a server`, "warn")] : [];
-    return waiting.concat(servers.map(({ server, state, sessions, limit }) => {
-      const name = upstream.endsWith(server) ? said(upstream) : h("span", {}, said(upstream), " ", said(server));
-      const room = limit ? ` of ${count(limit)}` : "";
-      return row(name, `${state}, ${count(sessions)}${room} sessions`, STATE[state] ?? "");
-    }));
-  });
-}
-
-/** Which config is obeyed; where a newer one was refused, the whole of why. */
-function config({ hash, taken_at: at, last_reload_successful: good, error }) {
-  const name = `config ${hash.slice(0, 8)}, since ${new Date(at * 1000).toLocaleString("en-GB")}`;
-  if (good) return [row(name, "obeyed", "good")];
-  const report = error ? h("details", {}, h("summary", {}, "What is wrong with it"), h("pre", {}, error)) : null;
-  return [row(name, "a newer one was refused", "bad"), ...(report ? [report] : [])];
+/** Which config is obeyed. One that is no file has no hash. */
+function config({ hash, taken_at: at, last_reload_successful: good }) {
+  if (!hash) return [];
+  return [row(`config ${hash.slice(0, 8)}`, good ? `taken ${when(at)}` : "a newer one was refused", good ? "good" : "bad")];
 }

@@ -1,15 +1,17 @@
 // The page as a whole: asks every two seconds as long as somebody looks, and hands what comes to the rooms of the page.
 
 import { Refused, ask, hasToken, use } from "./api.js";
+import * as config from "./config.js";
 import * as connections from "./connections.js";
 import { announce, at, write } from "./dom.js";
 import * as fill from "./fill.js";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 import * as health from "./health.js";
 import { poll } from "./poll.js";
 import * as reasons from "./reasons.js";
 import * as refusals from "./refusals.js";
 import * as traffic from "./traffic.js";
+import * as upstreams from "./upstreams.js";
 
 const EVERY_MS = 2000;
 
@@ -21,6 +23,8 @@ const rooms = [
   fill.mount(at("fill")),
   health.mount(at("health")),
   refusals.mount(at("refusals")),
+  upstreams.mount(() => refresh()),
+  config.draw,
   header,
 ];
 let firstVersion;
@@ -43,12 +47,13 @@ async function round() {
   }
 }
 
-function header({ phase, version, uptime_seconds: uptime, not_ready: missing }) {
+function header({ phase, version, uptime_seconds: uptime, not_ready: missing, drain }) {
   firstVersion ??= version;
   at("phase").dataset.phase = missing ? "not-ready" : phase;
-  write(at("phase"), phase === "running" && missing ? "running, not ready" : phase);
+  write(at("phase"), phase === "running" && missing ? "running, not ready" : phase.replace("_", " "));
   write(at("version"), version === firstVersion ? version : `${version}; this page is of ${firstVersion}: load it anew`);
-  write(at("uptime"), `up ${duration(uptime)}`);
+  const left = drain ? `, ${count(drain.left)} left, cut in ${duration(drain.deadline_seconds)}` : "";
+  write(at("uptime"), `up ${duration(uptime)}${left}`);
   document.title = `wsgate: ${phase}`;
 }
 

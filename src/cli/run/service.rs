@@ -7,6 +7,8 @@ use sd_notify::NotifyState;
 
 use crate::gateway::lag::Lag;
 use crate::gateway::{Phase, Shared};
+use crate::now::Timestamp;
+use crate::reload::Progress;
 
 /// Between two looks where no watchdog wants to hear sooner.
 const LOOK: Duration = Duration::from_secs(5);
@@ -24,13 +26,17 @@ pub(super) struct Service {
     /// Ticks of each worker at the last sign of life.
     ticks: Vec<u64>,
     said_stopping: bool,
+    /// Reloads that were said to have begun.
+    said_reloading: u64,
+    /// Those that were said to be over.
+    said_reloaded: u64,
 }
 
 impl Service {
     pub(super) fn new() -> Self {
         let listens = env::var_os("NOTIFY_SOCKET").is_some();
         let watchdog = sd_notify::watchdog_enabled().filter(|_| listens);
-        Self { listens, watchdog, ticks: Vec::new(), said_stopping: false }
+        Self { listens, watchdog, ticks: Vec::new(), said_stopping: false, said_reloading: 0, said_reloaded: 0 }
     }
 
     /// How long to wait before the next [`Service::look`].
@@ -51,6 +57,35 @@ impl Service {
             // Another process speaks from now on.
             Phase::HandedOver => self.listens = false,
             Phase::Leaving | Phase::Draining | Phase::Stopped => self.stopping(shared),
+        }
+    }
+
+    /// A reload began or ended. The manager has to hear of both, each time and in this order, and when it began: so it knows
+    /// whether what it asked for was still to come. A refused one is over too: the gateway goes on.
+    pub(super) fn reloads(&mut self, shared: &Shared, progress: Progress) {
+        if *shared.phase.borrow() != Phase::Running {
+            return;
+        }
+        if progress.begun > self.said_reloading {
+            self.said_reloading = progress.begun;
+            self.reloading(shared.books.clock.micros().saturating_sub(progress.begun_at));
+        }
+        if progress.ended == progress.begun && progress.ended > self.said_reloaded {
+            self.said_reloaded = progress.ended;
+            self.say(&[NotifyState::Ready, NotifyState::Status(&running(shared))]);
+        }
+    }
+
+    /// One that began so many microseconds ago.
+    fn reloading(&self, ago: u64) {
+        // The manager's clock is the machine's, and ours begins with the process.
+        match NotifyState::monotonic_usec_now() {
+            Ok(NotifyState::MonotonicUsec(now)) => {
+                let began = NotifyState::MonotonicUsec(now.saturating_sub(i128::from(ago)));
+                self.say(&[NotifyState::Reloading, began, NotifyState::Status("reloading")]);
+            }
+            // There is no such clock: it is told without.
+            Ok(_) | Err(_) => self.say(&[NotifyState::Reloading, NotifyState::Status("reloading")]),
         }
     }
 
@@ -100,7 +135,10 @@ fn say(state: &[NotifyState<'_>]) {
 }
 
 fn running(shared: &Shared) -> String {
-    format!("running: {} sessions, {} workers", shared.books.sessions.len(), shared.lags.len())
+    let refused = shared.reloads.counts.refused_at().map_or_else(String::new, |at| {
+        format!("; the config read at {} was refused, an older one is obeyed", Timestamp(at))
+    });
+    format!("running: {} sessions, {} workers{refused}", shared.books.sessions.len(), shared.lags.len())
 }
 
 fn ticks(shared: &Shared) -> Vec<u64> {

@@ -41,6 +41,7 @@ impl Signals {
         runtime.block_on(async {
             let shared = gateway.shared();
             let mut phase = shared.phase.subscribe();
+            let mut reloads = shared.reloads.progress();
             let mut service = Service::new();
             service.ready(shared);
             let mut looks = interval(service.interval());
@@ -74,6 +75,10 @@ impl Signals {
                     }
                     _ = phase.changed() => {
                         service.look(shared);
+                        continue;
+                    }
+                    _ = reloads.changed() => {
+                        service.reloads(shared, *reloads.borrow_and_update());
                         continue;
                     }
                 }

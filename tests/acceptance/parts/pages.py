@@ -54,6 +54,44 @@ def serving():
         server.shutdown()
 
 
+def look(page, gateway):
+    """The operator's page of a gateway, once it shows something."""
+    page.goto(gateway.admin + "/")
+    page.wait_for_selector("html[data-ready=true]")
+    return page
+
+
+def focused(page):
+    """What the focus is on, as it is called to those who listen. Of a region that scrolls, the text is all that stands in it."""
+    return page.evaluate(
+        """() => {
+            const on = document.activeElement;
+            return on.getAttribute("aria-label") ?? (on.matches("button, a, summary") ? on.innerText : "");
+        }"""
+    )
+
+
+def tab_to(page, text):
+    """Presses Tab until the focus is on what is called so."""
+    for _ in range(60):
+        if focused(page).startswith(text):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never came to {text}")
+
+
+def contrast(one, other):
+    """WCAG 2.2's ratio of two colours, as `rgb(r, g, b)`."""
+
+    def luminance(colour):
+        parts = [int(part) / 255 for part in colour[4:-1].split(",")]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
 class Held:
     """The page that holds one socket, `page/session.html`, in a browser."""
 
