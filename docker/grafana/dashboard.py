@@ -126,7 +126,10 @@ ROWS = {
             marks=(0.2, 0.5),
         ),
         number(
-            "Message rate", "cps", "Messages passed on, both ways", f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))"
+            "Message rate",
+            "cps",
+            "Messages passed on, both ways",
+            f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))",
         ),
         number("Byte rate", "Bps", "Bytes passed on, both ways", f"sum(rate(wsgate_bytes_total{{{ROUTE}}}[$__rate_interval]))"),
         number(
@@ -449,6 +452,12 @@ ROWS = {
             "cps",
             "Lines of the access log that were dropped since its reader was too slow",
             (rate("wsgate_access_log_dropped_total", "instance", HERE), "{{instance}}"),
+        ),
+        lines(
+            "Spans",
+            "cps",
+            "Spans for OpenTelemetry, by what became of them",
+            (rate("wsgate_trace_spans_total", "result", HERE), "{{result}}"),
         ),
         lines(
             "Versions",
