@@ -12,6 +12,7 @@ use crate::now::Clock;
 use crate::policy::limit::Exceeded;
 use crate::session::buffered::Buffered;
 use crate::session::live::Registry;
+use crate::spans::Spans;
 use recent::Recent;
 
 /// One gateway's books, shared by its threads.
@@ -26,6 +27,8 @@ pub struct Books {
     pub ids: Ids,
     /// Who is connected.
     pub sessions: Registry,
+    /// Where the spans of those that are recorded go.
+    pub spans: Spans,
     /// What their receivers did not take yet.
     pub buffered: Arc<Buffered>,
     /// Who was refused last.

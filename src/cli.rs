@@ -9,6 +9,7 @@ mod reach;
 mod reasons;
 mod run;
 mod token;
+mod top;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Connect(connect::Options),
     /// Ask a gateway's admin listener how it is: exit code 0 if all is well, for a container's healthcheck
     Health(health::Options),
+    /// Watch a gateway in the terminal: rates, refusals, caps, and its connections, to sort, filter and close
+    Top(top::Options),
     /// Print the table of reasons: labels, statuses, close codes
     Reasons {
         /// As Markdown, as it stands in docs/reasons.md
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Token(options) => token::run(&options),
         Command::Connect(options) => connect::run(options),
         Command::Health(options) => health::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Reasons { markdown } => reasons::run(markdown),
         Command::Schema => print(&crate::config::schema()),
     };

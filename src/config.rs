@@ -21,6 +21,7 @@ mod require;
 mod revocation;
 mod route;
 mod schema;
+mod traces;
 mod upstream;
 pub mod value;
 mod wording;
@@ -50,6 +51,7 @@ pub use require::{Require, Requirement, Wanted};
 pub use revocation::Revocation;
 pub use route::{DenyBy, ExpiryNotice, OnExpiry, OnReload, Route};
 pub use schema::schema;
+pub use traces::{Parents, Tracing};
 pub use upstream::{Balance, Health, HealthKind, Server as UpstreamServer, ServerTable, Upstream};
 use value::Size;
 pub use zone::{Store, Zone, ZoneKey};
@@ -87,6 +89,8 @@ pub struct Config {
     /// Tokens that the operator ends before their time, through the admin listener.
     #[serde(default)]
     pub revocation: Revocation,
+    /// Spans of handshakes, for OpenTelemetry. Absent: none are made.
+    pub tracing: Option<Tracing>,
     /// The operator's own listener: its page, metrics, health, live connections, revocations.
     pub admin: Option<Admin>,
 }

@@ -306,7 +306,7 @@ fn begin(
     let holder = Holder::from(&mut admission);
     let server = lease.server().clone();
     let live = Live::new(attempt.id(), route.name.clone(), server.clone(), holder, attempt.client(), books.clock.now());
-    attempt.admitted();
+    let trace = attempt.admitted();
     let entry = books.sessions.enter(worker.index, live);
     shared.end_if_revoked(&entry);
     reload::end_if_changed(shared, edition, &entry);
@@ -316,7 +316,8 @@ fn begin(
     }
     admission.permits.begun(&entry);
     let active = books.metrics.traffic(worker.index, route.slot).enter();
-    let exit = Exit::new(books.clone(), listener, route.clone(), entry, active, (admission.permits, lease));
+    let exit =
+        Exit::new(books.clone(), listener, route.clone(), entry, active, (admission.permits, lease)).traced(trace);
     let opened = Opened {
         client: (client, first),
         upstream: (upstream.stream, &upstream.first),

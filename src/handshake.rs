@@ -8,6 +8,7 @@ pub mod record;
 mod renew;
 pub(crate) mod slots;
 pub mod told;
+pub(crate) mod traced;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -204,9 +205,10 @@ impl Handshake {
             vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let (headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
+        let (mut headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
+        attempt.join(&mut headers);
         *request.headers_mut() = headers;
         let hash = route.target.upstream.hash.as_ref();
         let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&admission.identity))));

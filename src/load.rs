@@ -23,6 +23,7 @@ use crate::policy::revocation::entry::Entry;
 use crate::policy::target::{self, Transport};
 use crate::pool::keep::{self, Resolver};
 use crate::revocation_file;
+use crate::spans;
 use crate::store;
 use crate::tls::{self, certificates};
 
@@ -42,6 +43,8 @@ pub struct Loaded {
     pub keyset_tls: BTreeMap<String, Arc<ClientConfig>>,
     /// What several gateways count in; nothing is connected yet.
     pub redis: Option<store::Settings>,
+    /// Where spans of handshakes are sent.
+    pub spans: Option<spans::Settings>,
     /// The operator's listener.
     pub admin: Option<SocketAddr>,
     /// What it asks for.
@@ -154,6 +157,7 @@ fn compile(
     let admin_tls = material.admin_tls.as_ref().and_then(|pair| {
         tls::server_config(std::slice::from_ref(pair), None).map_err(|more| problems.extend(more)).ok()
     });
+    let spans = spans(&config, &material, &mut problems);
     // A list that is obeyed already is not read again.
     let (revocation_file, revoked) = match previous {
         None => revocations(&config, base, &mut problems),
@@ -191,6 +195,7 @@ fn compile(
         resolver: keep::system(),
         keyset_tls,
         redis,
+        spans,
         admin: config.admin.as_ref().map(|admin| admin.address),
         admin_token,
         admin_tls,
@@ -214,6 +219,16 @@ fn compile(
         seen: seen.clone(),
         config,
     })
+}
+
+/// Whether its keys fit together is for the compiler to say.
+fn spans(config: &Config, material: &Material, problems: &mut Vec<Problem>) -> Option<spans::Settings> {
+    let tracing = config.tracing.as_ref()?;
+    let url = tracing.endpoint.0.clone();
+    let tls = url.tls.then(|| tls::client_config(material.tracing.authorities.as_deref(), None)).transpose();
+    let tls = tls.map_err(|message| problems.push(Problem::new("tracing.endpoint", message))).ok()?;
+    let (headers, service_name) = (material.tracing.headers.clone(), tracing.service_name.clone());
+    Some(spans::Settings { url, headers, tls, service_name, timeout: tracing.timeout })
 }
 
 /// What a good token is only its guard knows.

@@ -9,6 +9,7 @@ mod loader;
 pub mod option;
 mod redis;
 mod seen;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub use assertion::SigningKey;
 pub use clients::ClientMaterial;
 pub use redis::RedisMaterial;
 pub use seen::Seen;
+pub use traces::TracingMaterial;
 
 /// All that the config names, read.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Material {
     pub admin_tls: Option<CertificateMaterial>,
     /// What `[redis]` names.
     pub redis: RedisMaterial,
+    /// What `[tracing]` names.
+    pub tracing: TracingMaterial,
     /// What works and is unwise: a secret that everybody on the machine may read.
     pub warnings: Vec<Problem>,
     /// The files that were looked at.
@@ -105,9 +109,22 @@ impl Material {
         let admin_tls = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let admin_tls = admin_tls.and_then(|pair| pair_of(&mut loader, "admin.tls", &pair.certificate, &pair.key));
         let redis = config.redis.as_ref().map(|typed| redis::read(&mut loader, typed)).unwrap_or_default();
+        let tracing = config.tracing.as_ref().map(|typed| traces::read(&mut loader, typed)).unwrap_or_default();
         let (problems, warnings, seen) = loader.finish();
-        let material =
-            Self { jwt, assertion, tls, clients, upstream_ca, pool_ca, admin_token, admin_tls, redis, warnings, seen };
+        let material = Self {
+            jwt,
+            assertion,
+            tls,
+            clients,
+            upstream_ca,
+            pool_ca,
+            admin_token,
+            admin_tls,
+            redis,
+            tracing,
+            warnings,
+            seen,
+        };
         (material, problems)
     }
 }

@@ -13,6 +13,7 @@ mod reloads;
 mod requests;
 mod revocations;
 mod scrape;
+mod spans;
 mod text;
 pub mod totals;
 mod traffic;
@@ -36,6 +37,7 @@ pub use redis::{Fallback, Operation, RedisCounts, RedisFailure};
 pub use reloads::ReloadCounts;
 pub use requests::RequestEnd;
 pub use revocations::RevocationCounts;
+pub use spans::{SpanCounts, SpanResult};
 pub use traffic::{Active, Counter, Traffic};
 pub use upstreams::{ServerCounts, ServerFill, UpstreamFill};
 

@@ -41,6 +41,7 @@ pub mod stages;
 pub mod target;
 pub mod tell;
 pub mod token;
+pub mod trace;
 pub mod upward;
 pub mod zone;
 
@@ -72,6 +73,7 @@ use roll::Roll;
 use route::{Captures, Matcher, Route};
 use tell::Telling;
 use token::published::{Behind, Published};
+use trace::Sampling;
 use upward::Vouched;
 use zone::Zone;
 
@@ -108,6 +110,8 @@ pub struct Policy {
     pub revocations: Arc<Revocations>,
     /// The store that several gateways share; none where each counts for itself.
     pub remote: Option<Remote>,
+    /// Which handshakes are recorded for OpenTelemetry; none without `[tracing]`.
+    pub sampling: Option<Sampling>,
     /// How many handshakes got a place in an order so far.
     admissions: Arc<AtomicU64>,
     carried: Carried,

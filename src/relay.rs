@@ -33,6 +33,7 @@ use crate::policy::route::Route;
 use crate::policy::stages::Known;
 use crate::policy::{Ask, Decision, Denial, identity, proxy_protocol};
 use crate::pool::Server;
+use crate::pool::reach::{Tried, Unreached};
 use crate::{deny::Deny, now::Now};
 use download::Download;
 use events::Events;
@@ -83,6 +84,9 @@ pub(crate) async fn serve(
         (Ok(Some(Answered { response, driver, events })), _) => {
             let (answered, incoming) = response.into_parts();
             record.answered(answered.status.as_u16());
+            if events.is_some() {
+                record.streams();
+            }
             turn.keep.set(stays);
             turn.send_timeout.set(Duration::from_millis(route.terms.send_timeout));
             let read_timeout = route.relay.as_ref().map_or(0, |relay| relay.read_timeout);
@@ -171,9 +175,15 @@ async fn pass(
     let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&known.identity))));
     let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(handshake.ends_of(client))));
     let reached = dial::connect(handshake, route, key, &preamble.unwrap_or_default()).await;
-    let Reached { stream, trial, .. } = reached.map_err(|unreached| unreached.denial)?;
+    let Reached { stream, trial, since, .. } = reached.map_err(|Unreached { denial, tried }| {
+        record.at(tried);
+        record.dialed(Err(denial.deny));
+        denial
+    })?;
+    record.at(trial.server().map(|server| Tried { server: server.clone(), since }));
     let clock = &shared.books.clock;
     let exchanged = exchange(stream, request, &record.progress, max_head, relay.read_timeout, clock).await;
+    record.dialed(exchanged.as_ref().map(|(response, _)| response.status().as_u16()).map_err(|denial| denial.deny));
     let (response, driver) = match exchanged {
         Ok(answered) => answered,
         Err(denial) => {
@@ -218,7 +228,8 @@ fn request(
         secure: handshake.secure,
         vouched: &vouched,
     };
-    let (headers, target) = headers::request(route, parts, &caller);
+    let (mut headers, target) = headers::request(route, parts, &caller);
+    record.join(&mut headers);
     let upload = Upload::new(body, relay, clock.clone(), record.progress.clone(), handshake.turn.clone());
     let mut request = Request::new(upload);
     *request.method_mut() = parts.method.clone();

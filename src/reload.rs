@@ -228,7 +228,8 @@ fn take(shared: &Arc<Shared>, attempt: Attempt) -> Outcome {
     }
 }
 
-fn publish(shared: &Arc<Shared>, loaded: Loaded) {
+fn publish(shared: &Arc<Shared>, mut loaded: Loaded) {
+    shared.books.spans.follow(loaded.spans.take());
     let edition = Edition::new(loaded, Some(&shared.edition()), &[], &shared.pools);
     // Before anybody counts for a name that is new.
     shared.books.metrics.grow(&edition.policy.roll);

@@ -12,6 +12,7 @@ pub mod live;
 pub mod own;
 pub mod pump;
 mod times;
+mod trace;
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -73,7 +73,7 @@ fn material() -> tempfile::TempDir {
 
 /// The environment of an example.
 fn secrets(name: &str) -> Option<String> {
-    matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD").then(|| SECRET.to_owned())
+    matches!(name, "JWT_SECRET" | "ADMIN_TOKEN" | "REDIS_PASSWORD" | "OTLP_AUTHORIZATION").then(|| SECRET.to_owned())
 }
 
 fn compile(text: &str, folder: &Path) -> Result<(), String> {
@@ -179,6 +179,7 @@ fn every_key_stands_in_its_section_with_its_default() {
         ("`[[route]]`", "route"),
         ("`[redis]`", "redis"),
         ("`[revocation]`", "revocation"),
+        ("`[tracing]`", "tracing"),
         ("`[admin]`", "admin"),
     ] {
         let mut wanted = BTreeMap::new();

@@ -128,7 +128,10 @@ ROWS = {
             marks=(0.2, 0.5),
         ),
         number(
-            "Message rate", "cps", "Messages passed on, both ways", f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))"
+            "Message rate",
+            "cps",
+            "Messages passed on, both ways",
+            f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))",
         ),
         number("Byte rate", "Bps", "Bytes passed on, both ways", f"sum(rate(wsgate_bytes_total{{{ROUTE}}}[$__rate_interval]))"),
         number(
@@ -610,6 +613,12 @@ ROWS = {
             "cps",
             "Left out of the access log, since there were more of that reason than its refusals allow",
             (rate("wsgate_access_log_suppressed_total", "reason", HERE) + " > 0", "{{reason}}"),
+        ),
+        lines(
+            "Spans",
+            "cps",
+            "Spans for OpenTelemetry, by what became of them",
+            (rate("wsgate_trace_spans_total", "result", HERE), "{{result}}"),
         ),
         lines(
             "Versions",

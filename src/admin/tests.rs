@@ -20,6 +20,7 @@ use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
+use crate::spans::Spans;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
@@ -42,6 +43,7 @@ fn state_with(token: Option<&str>, address: IpAddr) -> Arc<AdminState> {
         log,
         ids: Ids::default(),
         sessions: Registry::new(1),
+        spans: Spans::new(None),
         buffered: Buffered::new(u64::MAX),
         recent: Recent::default(),
     };

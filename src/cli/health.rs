@@ -1,6 +1,6 @@
 //! `wsgate health`: asks a gateway's admin listener how it is, as a container's healthcheck wants it asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tls = tls(options).map_err(Failure::CouldNotRun)?;
+    let tls = tls(&options.url, options.ca.as_deref()).map_err(Failure::CouldNotRun)?;
     let (status, body) = match runtime.block_on(async { timeout(PATIENCE, ask(&options.url, tls)).await }) {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(Failure::CouldNotRun(format!("{}: {error}", options.url))),
@@ -51,11 +51,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// How to speak TLS; none for an `http://` URL.
-fn tls(options: &Options) -> Result<Option<Arc<ClientConfig>>, String> {
-    if options.url.scheme_str() != Some("https") {
-        return if options.ca.is_none() { Ok(None) } else { Err("--ca: http:// has no TLS; use https://".to_owned()) };
+pub(super) fn tls(url: &Uri, ca: Option<&Path>) -> Result<Option<Arc<ClientConfig>>, String> {
+    if url.scheme_str() != Some("https") {
+        return if ca.is_none() { Ok(None) } else { Err("--ca: http:// has no TLS; use https://".to_owned()) };
     }
-    let authorities = options.ca.as_ref().map(|path| option::certificates("--ca", path)).transpose()?;
+    let authorities = ca.map(|path| option::certificates("--ca", path)).transpose()?;
     tls::client_config(authorities.as_deref(), None).map(Some)
 }
 
@@ -88,7 +88,7 @@ async fn ask(url: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<(u16, String),
     Ok((status, String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).collect()))
 }
 
-fn url(text: &str) -> Result<Uri, String> {
+pub(super) fn url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|error| format!("no URL: {error}"))?;
     let is_http = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
     if is_http { Ok(url) } else { Err("an http:// or https:// URL with a host".to_owned()) }

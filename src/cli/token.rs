@@ -52,7 +52,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let material = match (&options.secret, &options.key) {
-        (Some(named), _) => option::secret("--secret", &source(named)?),
+        (Some(named), _) => option::secret("--secret", &source("--secret", named)?),
         (None, Some(path)) => option::file("--key", path),
         // clap lets exactly one through.
         (None, None) => Err("--secret or --key is needed".to_owned()),
@@ -80,11 +80,11 @@ fn fitting(options: &Options) -> Result<(), String> {
 }
 
 /// A bad one is not repeated, since it may be the secret itself.
-fn source(named: &str) -> Result<Secret, Failure> {
+pub(super) fn source(option: &str, named: &str) -> Result<Secret, Failure> {
     named.parse().map_err(|_: String| {
-        let message = "--secret says where the secret stands, env:NAME or file:PATH: \
+        let message = "says where the secret stands, env:NAME or file:PATH: \
                        on a command line itself, everybody on the machine could read it";
-        Failure::CommandLine(message.to_owned())
+        Failure::CommandLine(format!("{option} {message}"))
     })
 }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
-        let Err(Failure::CommandLine(message)) = source("hunter2") else { panic!("taken") };
+        let Err(Failure::CommandLine(message)) = source("--secret", "hunter2") else { panic!("taken") };
         assert!(!message.contains("hunter2"), "{message}");
     }
 }

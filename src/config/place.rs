@@ -43,7 +43,13 @@ fn in_list<'t, 'i, 'p>(list: &'t [Spanned<DeValue<'i>>], path: &'p str) -> Optio
 pub(super) fn of_secrets(table: &DeTable) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (key, value) in table.iter() {
-        collect_secrets(value, means_secret(key.get_ref()), &mut found);
+        match value.get_ref() {
+            // Of `[tracing]`: whatever a collector wants to see.
+            DeValue::Table(headers) if key.get_ref() == "headers" => {
+                headers.iter().for_each(|(_, value)| collect_secrets(value, true, &mut found));
+            }
+            _ => collect_secrets(value, means_secret(key.get_ref()), &mut found),
+        }
     }
     found
 }
@@ -78,7 +84,7 @@ pub(super) fn of_secret_in_line(line: &str) -> Option<usize> {
 /// `secret`, what one types instead of it (`secrets`, `secert`, `jwt_secret`), and other words for the same.
 fn means_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "passw", "passphrase", "hmac", "private"].iter().any(|word| key.contains(word))
+    ["secret", "passw", "passphrase", "hmac", "private", "authoriz"].iter().any(|word| key.contains(word))
         || strsim::normalized_damerau_levenshtein(&key, "secret") >= 0.6
 }
 
@@ -130,11 +136,12 @@ rate = "1r/s"
     fn what_may_be_a_secret_is_found_under_misspelt_keys_too() {
         let text = "[jwt.a]\nsecret = 'a1'\n[jwt.b]\nsecrets = ['a2', 3]\n[jwt.c]\nsecert = 4\nissuer = 'x'\n\
                     [jwt.d]\nsecret = 'env:S'\n[jwt.secret]\nissuer = 'y'\n\
-                    [assertion.e]\nprivate_key = 'a5'\n[assertion.f]\nprivate_key = 'file:k'\n";
+                    [assertion.e]\nprivate_key = 'a5'\n[assertion.f]\nprivate_key = 'file:k'\n\
+                    [tracing]\nheaders = { x-team = 'a6', b = 'env:B' }\n";
         let document = DeTable::parse(text).unwrap();
         let mut found: Vec<_> = of_secrets(document.get_ref()).into_iter().map(|span| &text[span]).collect();
         found.sort_unstable();
-        assert_eq!(found, ["'a1'", "'a2'", "'a5'", "3", "4"]);
+        assert_eq!(found, ["'a1'", "'a2'", "'a5'", "'a6'", "3", "4"]);
     }
 
     #[test]

@@ -23,7 +23,8 @@ use serde::de::{Error, Unexpected, Visitor};
 
 pub use address::{AddressText, NetworkText, address, networks};
 pub use bounded::{
-    buffer_size, fragments, header_size, notice_text, positive, positive_option, refusal_status, share, token_status,
+    buffer_size, fragments, header_size, notice_text, positive, positive_option, ratio, refusal_status, share,
+    token_status,
 };
 pub use key_part::KeyPart;
 pub use number::{Rate, Size};
@@ -32,7 +33,7 @@ pub use server::ServerAddress;
 pub use source::{KeySet, Secret, Source};
 pub use time::{IntervalText, TimeText, delay, duration, interval, leeway, optional_duration};
 pub use token_from::TokenFrom;
-pub use url::Url;
+pub use url::{Endpoint, Url};
 pub use word::{Algorithm, OneOrMany, Origins};
 
 /// A value that an operator types as a text and, for some, as a bare integer.

@@ -92,13 +92,23 @@ mod tests {
     use crate::policy::roll::Roll;
     use crate::session::buffered::Buffered;
     use crate::session::live::Registry;
+    use crate::spans::Spans;
 
     fn books() -> Books {
         let clock = Clock::stopped();
         let metrics = Metrics::new(&Roll::of(["chat"]), 1, &[], clock.now(), Sources::default());
         let (log, _) = AccessLog::new(Format::Off, std::io::sink());
         let (sessions, buffered) = (Registry::new(1), Buffered::new(1));
-        Books { clock, metrics, log, ids: Ids::default(), sessions, buffered, recent: Recent::default() }
+        Books {
+            clock,
+            metrics,
+            log,
+            ids: Ids::default(),
+            sessions,
+            spans: Spans::new(None),
+            buffered,
+            recent: Recent::default(),
+        }
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::net::TcpListener as StdListener;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::history::History;
 use super::{Phase, Shared, status};
@@ -19,6 +22,9 @@ use crate::now::millis;
 use crate::pool;
 use crate::reload::{self, Outcome, Trigger};
 use crate::store::{self, Heard};
+
+/// How long the spans that are left at the end may take.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// What that thread needs beside what all share, before there is the thread.
 pub(super) struct Desk {
@@ -56,6 +62,11 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
         }
+        let (over, is_over) = watch::channel(false);
+        let books = shared.books.clone();
+        let exporter = tokio::task::spawn_local(async move {
+            books.spans.run(is_over).await;
+        });
         let mut phase = shared.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         tokio::select! {
@@ -66,6 +77,9 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
         if let Some(redis) = &shared.redis {
             redis.leave().await;
         }
+        over.send_replace(true);
+        // A collector that does not answer does not keep a gateway from ending.
+        let _ = timeout(LAST_SPANS, exporter).await;
     });
 }
 

@@ -33,6 +33,7 @@ use crate::revocation_file::RevocationFile;
 use crate::revoking::Revoking;
 use crate::session::buffered::Buffered;
 use crate::session::live::{Live, Registry};
+use crate::spans::Spans;
 use crate::store::Redis;
 
 /// What all threads share.
@@ -192,6 +193,7 @@ pub(super) fn share(
     let redis = loaded.redis.take().map(|settings| Redis::new(settings, clock.clone()));
     let shared_revocations = redis.clone().filter(|_| loaded.revocations_shared).map(|redis| (redis, Arc::default()));
     let buffered = Buffered::new(loaded.max_buffered);
+    let spans = Spans::new(loaded.spans.take());
     let lags: Arc<[Lag]> = (0..workers).map(|_| Lag::default()).collect();
     let (roll, revocations) = (loaded.policy.roll.clone(), loaded.policy.revocations.clone());
     let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -212,6 +214,7 @@ pub(super) fn share(
         log_errors: Box::new(log.errors()),
         log_suppressed: Box::new(log.suppressed()),
         in_flight: sources::in_flight(&handshakes, places),
+        spans: spans.counts().clone(),
         ..sources::of(&edition, &clock)
     };
     let metrics = Metrics::new(&roll, workers, &names, clock.now(), sources);
@@ -221,6 +224,7 @@ pub(super) fn share(
         log,
         ids: Ids::default(),
         sessions: Registry::new(workers),
+        spans,
         buffered,
         recent: Recent::default(),
     });

@@ -9,7 +9,7 @@ use crate::policy::Denial;
 use crate::policy::key::Key;
 use crate::policy::pool::Nobody;
 use crate::policy::route::Route;
-use crate::pool::reach::{self, Patience, Unreached};
+use crate::pool::reach::{self, Patience, Tried, Unreached};
 use crate::pool::{Lease, Pool, Trial, Turn};
 use crate::stream::Stream;
 use crate::upstream::{self, Answered, Question};
@@ -24,14 +24,17 @@ pub(super) async fn dial(
 ) -> Result<(Answered, Lease), Denial> {
     let edition = &handshake.edition;
     let reached = connect(handshake, route, key, &question.preamble).await;
-    let Reached { stream, trial, until } = reached.map_err(|unreached| {
-        attempt.at(unreached.server);
-        unreached.denial
+    let Reached { stream, trial, since, until } = reached.map_err(|Unreached { denial, tried }| {
+        attempt.at(tried);
+        attempt.dialed(Err(denial.deny));
+        denial
     })?;
-    attempt.at(trial.server().cloned());
+    attempt.at(trial.server().map(|server| Tried { server: server.clone(), since }));
     let left = until.saturating_sub(handshake.worker.shared.books.clock.mono());
     let patience = Duration::from_millis(route.target.response_timeout.min(left));
-    match upstream::ask(stream, question.request, patience, edition.max_head, route.pass_upstream_errors).await {
+    let asked = upstream::ask(stream, question.request, patience, edition.max_head, route.pass_upstream_errors).await;
+    attempt.dialed(asked.as_ref().map(|_| 101).map_err(|refusal| refusal.denial.deny));
+    match asked {
         Ok(answered) => match trial.succeeded() {
             Some(lease) => Ok((answered, lease)),
             None => Err(reach::nobody(Nobody::Left).denial),
@@ -47,6 +50,8 @@ pub(super) async fn dial(
 pub(crate) struct Reached {
     pub(crate) stream: Stream,
     pub(crate) trial: Trial,
+    /// When the first server was tried, in [`crate::now::Now::mono`].
+    pub(crate) since: u64,
     /// In [`crate::now::Now::mono`].
     pub(crate) until: u64,
 }
@@ -60,12 +65,13 @@ pub(crate) async fn connect(
 ) -> Result<Reached, Unreached> {
     let clock = &handshake.worker.shared.books.clock;
     let pool = &handshake.edition.pools[route.target.upstream.index];
-    let first = place(handshake, pool, key).await.map_err(|denial| Unreached { denial, server: None })?;
+    let first = place(handshake, pool, key).await.map_err(|denial| Unreached { denial, tried: None })?;
     let (connect, response) = (route.target.connect_timeout, route.target.response_timeout);
     // However many servers are tried: a client waits no longer than for one that is slow in both.
-    let until = clock.mono().saturating_add(connect).saturating_add(response);
+    let since = clock.mono();
+    let until = since.saturating_add(connect).saturating_add(response);
     let (stream, trial) = reach::connect(pool, first, key, Patience { connect, until }, preamble).await?;
-    Ok(Reached { stream, trial, until })
+    Ok(Reached { stream, trial, since, until })
 }
 
 /// A place on a server, after a wait if there has to be one. Who waits gives its place among the handshakes away, or those

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header;
+use http::header::{self, HeaderMap, HeaderValue};
 
 use super::Handshake;
+use super::traced::{Over, Traced};
 use crate::access_log::{Refused, Said};
 use crate::deny::Deny;
 use crate::gateway::Shared;
@@ -14,8 +14,10 @@ use crate::id::Id;
 use crate::metrics::Example;
 use crate::now::Timestamp;
 use crate::policy::route::Route;
+use crate::policy::trace::Context;
 use crate::policy::{Decision, Denial};
 use crate::pool::Server;
+use crate::pool::reach::Tried;
 
 /// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
 const KEPT: usize = 1024;
@@ -33,6 +35,7 @@ pub struct Attempt {
     route: Option<Arc<Route>>,
     subject: Option<Arc<str>>,
     server: Option<Arc<Server>>,
+    traced: Option<Box<Traced>>,
     over: bool,
 }
 
@@ -49,6 +52,7 @@ impl Attempt {
         attempt.host = parts.headers.get(header::HOST).map(copy);
         attempt.path = Some(format!("{path}{query}").into());
         attempt.origin = parts.headers.get(header::ORIGIN).map(copy);
+        attempt.traced = Traced::begin(handshake, parts);
         attempt
     }
 
@@ -67,6 +71,7 @@ impl Attempt {
             route: None,
             subject: None,
             server: None,
+            traced: None,
             over: false,
         }
     }
@@ -83,9 +88,12 @@ impl Attempt {
         self.shared.books.exceeded(&decision.exceeded);
     }
 
-    /// Keeps the server that it was sent to.
-    pub fn at(&mut self, server: Option<Arc<Server>>) {
-        self.server = server;
+    /// Keeps the server that it is sent to, if there is one.
+    pub fn at(&mut self, tried: Option<Tried>) {
+        if let (Some(traced), Some(tried)) = (&mut self.traced, &tried) {
+            traced.asks(tried);
+        }
+        self.server = tried.map(|tried| tried.server);
     }
 
     /// The route, once there is one.
@@ -112,8 +120,22 @@ impl Attempt {
         self.subject.clone()
     }
 
-    /// The 101 is out.
-    pub fn admitted(mut self) {
+    /// Makes the upstream's request a part of this one's trace.
+    pub(super) fn join(&self, headers: &mut HeaderMap) {
+        if let Some(traced) = &self.traced {
+            traced.join(headers);
+        }
+    }
+
+    /// The upstream's handshake is over.
+    pub(super) fn dialed(&mut self, result: Result<u16, Deny>) {
+        if let Some(traced) = &mut self.traced {
+            traced.dialed(self.shared.books.clock.mono(), result);
+        }
+    }
+
+    /// The 101 is out. What the handshake is called in its trace, if it is recorded.
+    pub fn admitted(mut self) -> Option<Box<Context>> {
         self.over = true;
         let duration = self.duration();
         self.shared.books.metrics.handshake(
@@ -122,6 +144,7 @@ impl Attempt {
             duration,
             self.example(),
         );
+        self.trace(Some(101), None)
     }
 
     /// It was refused. `answered` says whether the client was told.
@@ -132,6 +155,23 @@ impl Attempt {
     /// It was refused, and the client is told by a 101 and a Close with this code.
     pub fn told(mut self, denial: &Denial, code: u16) {
         self.write(denial, Some(101), Some(code));
+    }
+
+    fn trace(&mut self, status: Option<u16>, reason: Option<Deny>) -> Option<Box<Context>> {
+        let traced = self.traced.take()?;
+        let over = Over {
+            id: self.id,
+            client: self.client,
+            begun: self.accepted,
+            now: self.shared.books.clock.now(),
+            host: self.host.as_deref(),
+            path: self.path.as_deref().map(|path| path.trim_end_matches('?')),
+            route: self.route.as_ref().map(|route| &*route.name),
+            subject: self.subject.as_deref(),
+            status,
+            reason,
+        };
+        traced.over(&self.shared.books.spans, &over)
     }
 
     fn duration(&self) -> u64 {
@@ -169,6 +209,7 @@ impl Attempt {
             duration_ms,
             why: Some(Said::new(denial.why)).filter(|_| !denial.why.is_empty()),
         });
+        self.trace(status, Some(denial.deny));
     }
 }
 

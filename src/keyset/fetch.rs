@@ -2,7 +2,6 @@
 //!
 //! The server is trusted with keys, not with the gateway: its answer may be of any size, come at any pace, or never.
 
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,25 +11,16 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
-use tokio_rustls::{TlsConnector, TlsStream};
+use tokio_rustls::TlsConnector;
 
 use crate::config::value::Url;
+use crate::outward::{self, Plain};
 use crate::policy::token::discovery;
 use crate::policy::token::published::Location;
-use crate::stream::Stream;
-use crate::tls;
-use crate::upstream;
 
 /// For all of it: names, TLS, the discovery document and the keys.
 const TIME: Duration = Duration::from_secs(5);
-
-/// For one address of several, so that one that answers nobody does not cost the others their turn.
-const CONNECT_TIME: Duration = Duration::from_secs(2);
-
-/// Addresses of one name that are tried.
-const ADDRESSES: usize = 4;
 
 /// Bytes of a body: some hundred keys.
 const MAX_BODY: usize = 256 * 1024;
@@ -82,7 +72,7 @@ async fn set_in_any_time(location: &Location, tls: Option<&TlsConnector>) -> Res
 
 /// One request. Only 200 is an answer: a redirect could lead anywhere, and the operator named this place.
 async fn get(url: &Url, tls: Option<&TlsConnector>) -> Result<(HeaderMap, String), String> {
-    let stream = connect(url, tls).await?;
+    let stream = outward::connect(url, tls, Plain::Loopback).await?;
     let failed = |_| "its answer is not HTTP, or its connection ended".to_owned();
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
@@ -125,31 +115,4 @@ async fn read(response: Response<Incoming>) -> Result<(HeaderMap, String), Strin
     })?;
     let text = String::from_utf8(body.to_bytes().into()).map_err(|_| "its answer is no text in UTF-8".to_owned())?;
     Ok((head.headers, text))
-}
-
-async fn connect(url: &Url, tls: Option<&TlsConnector>) -> Result<Stream, String> {
-    let failed = |error: io::Error| upstream::why(&error).to_owned();
-    let addresses = lookup_host((url.host.as_str(), url.port)).await.map_err(failed)?;
-    // Whatever the machine's names say: without TLS only this machine is asked.
-    let addresses = addresses.filter(|address| url.tls || address.ip().is_loopback()).take(ADDRESSES);
-    let mut connected = Err("its name has no address, or none on this machine".to_owned());
-    for address in addresses {
-        connected = match timeout(CONNECT_TIME, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => Ok(tcp),
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err("the connection timed out".to_owned()),
-        };
-        if connected.is_ok() {
-            break;
-        }
-    }
-    let tcp = connected?;
-    if !url.tls {
-        return Ok(Stream::Tcp(tcp));
-    }
-    let tls =
-        tls.ok_or_else(|| "there are no authorities to trust: install the system's, or set jwks_ca".to_owned())?;
-    let name = tls::server_name(&url.host).ok_or_else(|| "its host can't be a certificate's".to_owned())?;
-    let stream = tls.connect(name, tcp).await.map_err(failed)?;
-    Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
 }

@@ -16,6 +16,7 @@ use super::redis::RedisCounts;
 use super::reloads::ReloadCounts;
 use super::requests::RequestCounts;
 use super::revocations::RevocationCounts;
+use super::spans::SpanCounts;
 use super::traffic::Traffic;
 use super::upstreams::UpstreamFill;
 use crate::deny::{Deny, Direction, Side};
@@ -42,6 +43,10 @@ pub(super) struct Shared(pub(super) AtomicU64);
 impl Shared {
     pub(super) fn up(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -128,7 +133,7 @@ impl LimitCounts {
     }
 
     pub(super) fn add(&self, action: Action, count: u64) {
-        self.by_action[action.index()].0.fetch_add(count, Ordering::Relaxed);
+        self.by_action[action.index()].add(count);
     }
 
     pub(super) fn of(&self, action: Action) -> u64 {
@@ -244,6 +249,8 @@ pub struct Sources {
     pub reloads: Arc<ReloadCounts>,
     /// How the upstreams stand.
     pub upstreams: Box<dyn Fn() -> Vec<UpstreamFill> + Send + Sync>,
+    /// What is counted of the spans that go to a collector.
+    pub spans: Arc<SpanCounts>,
     /// Lines that the access log dropped, ever.
     pub log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Lines that a place of the access log did not take, ever.
@@ -269,6 +276,7 @@ impl Default for Sources {
             certificates: Box::new(Vec::new),
             reloads: Arc::default(),
             upstreams: Box::new(Vec::new),
+            spans: Arc::default(),
             log_dropped: Box::new(|| 0),
             log_errors: Box::new(|| 0),
             log_suppressed: Box::new(Vec::new),

@@ -215,6 +215,8 @@ families! {
         "Handshakes that were sent to a server that was not thought to be well, since none was";
     LOOKUP_FAILURES Counter "wsgate_upstream_lookup_failures_total" ["upstream"]
         "Lookups of the upstream's host names that failed, or found nothing: the last addresses stay";
+    TRACE_SPANS Counter "wsgate_trace_spans_total" ["result"]
+        "Spans of handshakes, requests and sessions, by what became of them: exported, dropped as there was no room or no collector any more, or failed since the collector refused or did not answer";
     LOG_DROPPED Counter "wsgate_access_log_dropped_total" []
         "Lines of the access log that were dropped since its reader was too slow";
     LOG_ERRORS Counter "wsgate_access_log_errors_total" []

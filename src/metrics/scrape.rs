@@ -292,6 +292,10 @@ fn reloads(counts: &ReloadCounts, to: &mut DescriptorEncoder<'_>) -> fmt::Result
 }
 
 fn itself(counts: &Counts, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(to, &family::TRACE_SPANS, |out| {
+        let mut all = counts.sources.spans.results();
+        all.try_for_each(|(result, count)| out.counter([result], count))
+    })?;
     family(to, &family::LOG_DROPPED, |out| out.counter([], (counts.sources.log_dropped)()))?;
     family(to, &family::LOG_ERRORS, |out| out.counter([], (counts.sources.log_errors)()))?;
     family(to, &family::LOG_SUPPRESSED, |out| {

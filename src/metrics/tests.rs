@@ -55,6 +55,7 @@ fn metrics() -> Metrics {
             vec![CertificateEnd { listener: "0.0.0.0:8443".into(), certificate: "a.pem".into(), not_after: 12 }]
         }),
         upstreams: Box::new(|| vec![upstreams::tests::upstream()]),
+        spans: Arc::default(),
         log_dropped: Box::new(|| 5),
         log_errors: Box::new(|| 12),
         log_suppressed: Box::new(|| vec![(Deny::NoRoute, 13), (Deny::Kicked, 0)]),

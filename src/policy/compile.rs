@@ -13,6 +13,7 @@ mod revocation;
 mod routes;
 mod sections;
 mod token_from;
+mod traces;
 mod upstreams;
 mod upward;
 
@@ -158,6 +159,7 @@ impl Policy {
         let (routes, mut ranked) = routes::compile(config, &named, &mut found);
         let renewals = renew::places(config, &routes, &ranked, &mut found);
         let remote = config.redis.as_ref().and_then(|typed| redis::compile(typed, &mut found));
+        let sampling = config.tracing.as_ref().map(|typed| traces::compile(typed, &mut found));
         let revocation = revocation::settings(config, &mut found);
         sections::warn_of_unused(config, &mut found);
         sections::warn_of_mixed(config, &mut found);
@@ -188,6 +190,7 @@ impl Policy {
             },
             admissions: previous.map_or_else(Arc::default, |previous| previous.admissions.clone()),
             remote,
+            sampling,
             carried: Carried {
                 hasher: named.hasher,
                 zones: named.zones,

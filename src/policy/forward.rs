@@ -11,6 +11,7 @@ use super::client_ip::Forwarded;
 use super::request::connection_tokens;
 use super::route::Route;
 use super::token::{strip, subprotocol};
+use super::trace;
 use super::upward::Vouched;
 use crate::config::ForwardedHeader;
 use crate::id::Id;
@@ -79,6 +80,7 @@ pub(super) fn carried(
     if let Some(host) = &route.target.host_header {
         headers.insert(header::HOST, host.clone());
     }
+    trace::tidy(&mut headers);
     (headers, route.target.rewrite(route.segments, &target))
 }
 

@@ -30,7 +30,16 @@ pub struct Unreached {
     /// What the client is told.
     pub denial: Denial,
     /// None where there was nobody to try.
-    pub server: Option<Arc<Server>>,
+    pub tried: Option<Tried>,
+}
+
+/// Who was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// The last of them.
+    pub server: Arc<Server>,
+    /// When it began with the first, in [`crate::now::Now::mono`].
+    pub since: u64,
 }
 
 /// Connects to the server of `first`, and to others if that fails.
@@ -45,9 +54,10 @@ pub async fn connect(
     preamble: &[u8],
 ) -> Result<(Stream, Trial), Unreached> {
     let clock = &pool.clock;
+    let since = clock.mono();
     let Some((upstream, tls)) = pool.terms() else {
         first.undone();
-        return Err(Unreached { denial: Denial::new(Deny::Internal, "its upstream has no TLS"), server: None });
+        return Err(Unreached { denial: Denial::new(Deny::Internal, "its upstream has no TLS"), tried: None });
     };
     let mut tried = Vec::new();
     let mut trial = first;
@@ -61,7 +71,7 @@ pub async fn connect(
                 trial.undone();
                 return Err(Unreached {
                     denial: Denial::new(Deny::UpstreamConnect, why(&error)),
-                    server: Some(server),
+                    tried: Some(Tried { server, since }),
                 });
             }
             Ok(Err(error)) => Denial::new(Deny::UpstreamConnect, why(&error)),
@@ -72,7 +82,7 @@ pub async fn connect(
         let may_retry = tried.len() <= upstream.retries as usize && clock.mono() < patience.until;
         match may_retry.then(|| pool.take(key, &tried)) {
             Some(Ok(next)) => trial = next,
-            Some(Err(_)) | None => return Err(Unreached { denial, server: Some(server) }),
+            Some(Err(_)) | None => return Err(Unreached { denial, tried: Some(Tried { server, since }) }),
         }
     }
 }
@@ -88,5 +98,5 @@ pub fn nobody(why: Nobody) -> Unreached {
         Nobody::Full => "every server has its max_connections",
         Nobody::Left => "every server is drained",
     };
-    Unreached { denial: Denial { retry_after: Some(1), ..Denial::new(Deny::UpstreamFull, why) }, server: None }
+    Unreached { denial: Denial { retry_after: Some(1), ..Denial::new(Deny::UpstreamFull, why) }, tried: None }
 }

@@ -27,6 +27,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &ServerAddress {
+        &self.address
+    }
+
     /// Whether an operator takes it out, so that no session may begin on it.
     #[must_use]
     pub fn is_drained(&self) -> bool {

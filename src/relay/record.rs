@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HOST, HeaderValue, ORIGIN};
+use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 
 use super::upload::Progress;
@@ -14,12 +14,14 @@ use crate::deny::{Deny, Direction};
 use crate::gateway::Shared;
 use crate::handshake::Handshake;
 use crate::handshake::record::undecided;
+use crate::handshake::traced::{Over, Traced};
 use crate::id::Id;
 use crate::now::Timestamp;
 use crate::policy::Denial;
 use crate::policy::cap::KeyedPermit;
 use crate::policy::route::Route;
 use crate::pool::Lease;
+use crate::pool::reach::Tried;
 
 /// Text of a client's that is kept for the log, in bytes; the log bounds it in characters.
 const KEPT: usize = 1024;
@@ -47,6 +49,7 @@ pub(super) struct Record {
     received: u64,
     /// The upstream's, once it has answered.
     status: Option<u16>,
+    traced: Option<Box<Traced>>,
     end: End,
 }
 
@@ -88,6 +91,7 @@ impl Record {
             progress: Rc::default(),
             received: 0,
             status: None,
+            traced: Traced::begin(handshake, parts),
             end: End::Open,
         }
     }
@@ -112,9 +116,53 @@ impl Record {
         self.end = End::Refused(*denial, denial.deny != Deny::ClientLost);
     }
 
+    /// Makes the upstream's request a part of this one's trace.
+    pub(super) fn join(&self, headers: &mut HeaderMap) {
+        if let Some(traced) = &self.traced {
+            traced.join(headers);
+        }
+    }
+
+    /// This server is asked, if there is one.
+    pub(super) fn at(&mut self, tried: Option<Tried>) {
+        if let (Some(traced), Some(tried)) = (&mut self.traced, tried) {
+            traced.asks(&tried);
+        }
+    }
+
+    /// The head of the upstream's answer is here, or why there is none.
+    pub(super) fn dialed(&mut self, result: Result<u16, Deny>) {
+        let now = self.now();
+        if let Some(traced) = &mut self.traced {
+            traced.dialed(now, result);
+        }
+    }
+
     /// The upstream has answered.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = Some(status);
+    }
+
+    /// The answer is a stream of events: its spans end with the head, since nobody looks at a trace for as long as it lasts.
+    pub(super) fn streams(&mut self) {
+        self.trace(self.status, None);
+    }
+
+    fn trace(&mut self, status: Option<u16>, reason: Option<Deny>) {
+        let Some(traced) = self.traced.take() else { return };
+        let over = Over {
+            id: self.id,
+            client: self.client,
+            begun: self.begun,
+            now: self.shared.books.clock.now(),
+            host: self.host.as_deref(),
+            path: Some(self.path.trim_end_matches('?')),
+            route: Some(&self.route.name),
+            subject: self.subject.as_deref(),
+            status,
+            reason,
+        };
+        traced.over(&self.shared.books.spans, &over);
     }
 
     /// So many bytes of the answer went on.
@@ -175,5 +223,6 @@ impl Drop for Record {
             duration_ms,
             why: Some(Said::new(why)).filter(|_| !why.is_empty()),
         });
+        self.trace(status, reason);
     }
 }

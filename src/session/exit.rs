@@ -12,6 +12,7 @@ use super::frame;
 use super::live::order::Order;
 use super::live::{Entry, Live};
 use super::pump::Wake;
+use super::trace;
 use crate::access_log::{Ended, Expired, Said};
 use crate::books::Books;
 use crate::deny::{Deny, Direction, Side};
@@ -21,6 +22,7 @@ use crate::policy::Permits;
 use crate::policy::expiry::{Ends, NEVER};
 use crate::policy::limit::Exceeded;
 use crate::policy::route::Route;
+use crate::policy::trace::Context;
 use crate::pool::Lease;
 
 /// How a session ended.
@@ -42,6 +44,8 @@ pub struct Exit {
     entry: Entry,
     active: Active,
     _held: (Permits, Lease),
+    /// What its handshake is called in a trace, if that is recorded; boxed, for few are.
+    trace: Option<Box<Context>>,
     end: Option<End>,
 }
 
@@ -56,7 +60,14 @@ impl Exit {
         active: Active,
         held: (Permits, Lease),
     ) -> Self {
-        Self { books, listener, route, entry, active, _held: held, end: None }
+        Self { books, listener, route, entry, active, _held: held, trace: None, end: None }
+    }
+
+    /// The same of a session whose handshake is recorded.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<Box<Context>>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// [`crate::now::Now::mono`].
@@ -209,5 +220,8 @@ impl Drop for Exit {
             side: end.side,
             reason: end.reason,
         });
+        if let Some(handshake) = &self.trace {
+            trace::ended(&self.books.spans, **handshake, live, end, now);
+        }
     }
 }

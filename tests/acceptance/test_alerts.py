@@ -142,6 +142,11 @@ ALERTS = {
         {"wsgate_access_log_dropped_total": "0 0 5x58"},
         {"wsgate_access_log_dropped_total": "5x60"},
     ),
+    "WsgateSpansLost": (
+        12,
+        {'wsgate_trace_spans_total{result="failed"}': "0+1x60", 'wsgate_trace_spans_total{result="exported"}': "0x60"},
+        {'wsgate_trace_spans_total{result="failed"}': "7x60", 'wsgate_trace_spans_total{result="exported"}': "0+9x60"},
+    ),
     # Twice as many as are admitted; and the same share of next to nothing.
     "WsgateRefusalsHigh": (
         11,

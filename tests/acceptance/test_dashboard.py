@@ -52,6 +52,10 @@ jwks = "{issuer.url}/keys"
 issuer = "{name}"
 audience = "chat"
 
+[tracing]
+endpoint = "http://127.0.0.1:{dead}"
+sample = 1.0
+
 [zone.users]
 key = "subject"
 rate = "100r/s"

@@ -68,6 +68,8 @@ mod slow;
 mod overload;
 // What a live socket holds.
 mod slots;
+// What a collector of traces is told.
+mod traces;
 // Another config, while it runs.
 mod reload;
 // The gateway's own end, and what is said of every other.

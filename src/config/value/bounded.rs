@@ -36,6 +36,15 @@ pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error
     Ok(share)
 }
 
+/// Reads a share that may be nothing: from 0 to 1.
+pub fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let ratio = f64::deserialize(deserializer)?;
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(D::Error::custom(format!("`{ratio}` is no share\nfrom 0 to 1, as 0.1")));
+    }
+    Ok(ratio)
+}
+
 /// Reads the largest head of a request: 8k, which browsers with cookies need, to 64k.
 pub fn header_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
     let size = Size::deserialize(deserializer)?;

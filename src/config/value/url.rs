@@ -52,14 +52,24 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let url = Self::read(text, "URL for keys", "https://id.example.com/jwks.json")?;
+        if !url.tls && !url.is_loopback() {
+            let help = "use https://; http:// is for 127.0.0.0/8, [::1] and localhost alone";
+            return Err(format!("`{text}` is no URL for keys: keys that come without TLS can be anybody's\n{help}"));
+        }
+        Ok(url)
+    }
+}
+
+impl Url {
+    /// Reads any URL of http or https; `what` it is to be, and one `as` it could be, stand in the message if it is none.
+    fn read(text: &str, what: &str, example: &str) -> Result<Self, String> {
         // A password may stand in it, so it is not repeated.
         if text.contains('@') {
-            return Err(
-                "a URL with a user, or an @ in it\nas \"https://id.example.com/jwks.json\", without a user".into()
-            );
+            return Err(format!("a URL with a user, or an @ in it\nas \"{example}\", without a user"));
         }
-        let wrong = |what: &str| Err(format!("`{}` is no URL for keys: {what}", text.escape_debug()));
-        let help = "as \"https://id.example.com/jwks.json\"";
+        let wrong = |wrong: &str| Err(format!("`{}` is no {what}: {wrong}", text.escape_debug()));
+        let help = &format!("as \"{example}\"");
         if text.len() > LONGEST {
             return Err(format!("a URL of more than {LONGEST} bytes\n{help}"));
         }
@@ -79,10 +89,6 @@ impl FromStr for Url {
         let Some((host, port)) = host_and_port(authority, if tls { 443 } else { 80 }) else {
             return wrong(&format!("host or port is malformed\n{help}"));
         };
-        if !tls && !is_loopback(&host) {
-            let help = "use https://; http:// is for 127.0.0.0/8, [::1] and localhost alone";
-            return wrong(&format!("keys that come without TLS can be anybody's\n{help}"));
-        }
         let slash = if target.starts_with('/') { "" } else { "/" };
         let target = format!("{slash}{target}");
         Ok(Self { text: text.to_owned(), tls, host, port, authority: authority.to_owned(), target })
@@ -95,6 +101,29 @@ impl Typed for Url {
 
 typed_value!(Url, types: "string", pattern: "^https?://[^@#]+$",
     description: "A URL: https://, or http:// on 127.0.0.0/8, [::1] or localhost");
+
+/// Where spans are sent: a collector's base URL, `http://` anywhere too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(pub Url);
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::read(text, "collector's URL", "http://127.0.0.1:4318")?;
+        if url.has_query() {
+            return Err(format!("`{}` has a query\nleave it out: /v1/traces is put behind this", text.escape_debug()));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl Typed for Endpoint {
+    const EXPECTED: &'static str = "a URL as \"http://127.0.0.1:4318\"";
+}
+
+typed_value!(Endpoint, types: "string", pattern: "^https?://[^@#?]+$",
+    description: "A collector's URL, http:// or https://, without /v1/traces");
 
 /// For logs: without its query, in which a key of the operator's may stand.
 impl fmt::Display for Url {
@@ -189,6 +218,15 @@ mod tests {
             "HTTPS://a/",
         ] {
             assert!(text.parse::<Url>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_collector_may_be_asked_without_tls_and_has_no_query() {
+        let Endpoint(url) = "http://collector:4318/otlp".parse().unwrap();
+        assert_eq!((url.tls, &*url.host, url.port, &*url.target), (false, "collector", 4318, "/otlp"));
+        for text in ["collector:4318", "grpc://collector:4317", "http://collector/?key=1", "http://me:x@collector/"] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }
 

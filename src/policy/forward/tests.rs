@@ -273,3 +273,14 @@ fn a_header_alike_the_token_s_does_not_go_up_in_its_place() {
     assert!(!headers.contains_key("x_api_token"));
     assert_eq!(all(&headers, "x-other"), ["1"]);
 }
+
+#[test]
+fn a_trace_goes_on_and_one_that_is_malformed_does_not() {
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let passed = |parent: &str| {
+        let (headers, _) = sent("", caller("192.0.2.1"), &[("traceparent", parent), ("tracestate", "vendor=1")]);
+        ["traceparent", "tracestate"].map(|name| all(&headers, name).join(", "))
+    };
+    assert_eq!(passed(GOOD), [GOOD, "vendor=1"]);
+    assert_eq!(passed("00-nothing"), ["", ""]);
+}

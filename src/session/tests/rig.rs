@@ -35,6 +35,7 @@ use crate::session::live::holder::Holder;
 use crate::session::live::{Live, Registry};
 use crate::session::pump::tests::kept_by;
 use crate::session::{Opened, SCRATCH, Session};
+use crate::spans::Spans;
 use crate::stream::Stream;
 
 /// Long enough that no test reaches it by the wall.
@@ -147,6 +148,7 @@ impl Rig {
             log,
             ids: Ids::default(),
             sessions: Registry::new(1),
+            spans: Spans::new(None),
             buffered,
             recent: Recent::default(),
         });
