@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::Balance;
+use crate::config::{Balance, HealthKind};
 use crate::deny::Deny;
-use crate::policy::pool::ejection;
-use crate::policy::pool::settings::Server as Line;
+use crate::policy::pool::settings::{Checks, Server as Line};
+use crate::policy::pool::{ejection, health};
 
 fn upstream(servers: &[&str]) -> Upstream {
     let line = |server: &&str| Line::plain(server.parse().unwrap());
@@ -54,6 +54,29 @@ fn what_is_known_of_a_server_outlives_a_config() {
     assert!(third.server().is_drained());
     drop((lease, third));
     assert_eq!(states(&pool).len(), 3, "nothing is left of the first");
+}
+
+#[test]
+fn what_checks_said_is_forgotten_with_the_checks() {
+    let (pools, servers) = (pools(), ["10.0.0.1:1", "10.0.0.2:1"]);
+    let checks = Checks {
+        preamble: Vec::new(),
+        kind: HealthKind::Tcp,
+        path: "/".to_owned(),
+        host: None,
+        interval: 1000,
+        timeout: 1000,
+        terms: health::Terms { rise: 1, fall: 1 },
+    };
+    let checked = || Upstream { health: Some(checks.clone()), ..upstream(&servers) };
+    let pool = take_over(&pools, checked());
+    let first = |pool: &Pool| states(pool)[0].1;
+    pool.checked(&pool.present()[0], Err("no answer"));
+    assert_eq!(first(&pool), State::Down);
+    take_over(&pools, checked());
+    assert_eq!(first(&pool), State::Down, "it is checked still");
+    take_over(&pools, upstream(&servers));
+    assert_eq!(first(&pool), State::Up, "nobody would ever see that it is well again");
 }
 
 #[test]
