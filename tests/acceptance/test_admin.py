@@ -1,6 +1,7 @@
 """The operator's page in a real browser, on a real gateway with real traffic."""
 
 import contextlib
+import json
 import os
 import pathlib
 import ssl
@@ -8,6 +9,7 @@ import struct
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -286,8 +288,13 @@ def test_a_page_of_another_site_neither_reads_nor_closes_nor_frames(page, gatewa
     frank = joined("frank")
     page.goto(f"http://127.0.0.1:{site}/")
     fetched = """([url, method]) => fetch(url, { method }).then((answer) => answer.status, () => "blocked")"""
-    for path, method in (("/status", "GET"), ("/connections?all=true", "DELETE"), ("/metrics", "GET")):
+    [(upstream, server)] = {(one["upstream"], one["servers"][0]["server"]) for one in json.loads(gateway.page("/upstreams")[1])["upstreams"]}
+    drain = f"/upstreams/{urllib.parse.quote(upstream, safe='')}/{server}/drain"
+    for path, method in (("/status", "GET"), ("/connections?all=true", "DELETE"), ("/metrics", "GET"), (drain, "POST")):
         assert page.evaluate(fetched, [gateway.admin + path, method]) == "blocked"
+    # Not even sent unseen, as a form would.
+    page.evaluate("""(url) => fetch(url, { method: "POST", mode: "no-cors" }).catch(() => {})""", gateway.admin + drain)
+    assert '"drained"' not in gateway.page("/upstreams")[1]
     unseen = """(url) => fetch(url, { mode: "no-cors" }).then((answer) => answer.type, () => "blocked")"""
     assert page.evaluate(unseen, gateway.admin + "/status") == "blocked"
     framed = """(url) => new Promise((resolve) => {

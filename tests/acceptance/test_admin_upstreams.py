@@ -18,8 +18,8 @@ from parts.upstreams import Chat
 
 OUT = pathlib.Path(__file__).resolve().parent / "out"
 ROOMS = itertools.count()
-# What a path may be called.
-HOSTILE = "/run/<img src=x onerror=\\\"document.title='taken'\\\">.sock"
+# What a path may be called, and would mean in a URL or in HTML.
+HOSTILE = "/run/a?b#c%41<img src=x onerror=\\\"document.title='taken'\\\">.sock"
 SHOWN = HOSTILE.replace("\\", "")
 
 
@@ -178,6 +178,22 @@ def test_the_last_server_that_takes_handshakes_is_drained_with_a_warning(looking
     # The path of a socket has slashes, quotes and brackets.
     server(looking, "unix:").get_by_role("button", name="Let in").click()
     expect(cells(looking, "unix:")[0]).to_have_text("down: its checks fail")
+
+
+def test_an_upstream_that_is_a_url_is_drained_and_let_in_too(page, backends, tmp_path):
+    alone, _ = backends
+    text = f'[[listen]]\naddress = "127.0.0.1:0"\n[[route]]\npath = "/rooms"\nupstream = "{alone.url}"\n'
+    with Gateway(tmp_path, text) as gateway:
+        look(page, gateway)
+        server(page, alone.url).get_by_role("button", name="Drain").click()
+        expect(page.locator("#question-text")).to_contain_text("No other server of this upstream is left")
+        page.get_by_role("button", name="Drain it").click()
+        expect(cells(page, alone.url)[0]).to_have_text("drained by an operator")
+        assert refusal(gateway.url("/rooms/1")).status_code == 503
+        server(page, alone.url).get_by_role("button", name="Let in").click()
+        expect(cells(page, alone.url)[0]).to_have_text("up")
+        with joins(gateway) as member:
+            assert talks(member)
 
 
 def test_a_row_is_left_alone_by_what_comes_and_goes_beside_it(looking, gateway):
