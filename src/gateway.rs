@@ -98,7 +98,7 @@ impl Gateway {
         let (addresses, admin_address) = (sockets.addresses()?, sockets.admin_address()?);
         let (admin, by_worker) = sockets.share_out(workers)?;
         let (access_log, guard) = AccessLog::start(&loaded.access_log, format, log)?;
-        let (source, seen) = (loaded.source.take(), loaded.seen.clone());
+        let (source, seen) = (loaded.source.clone(), loaded.seen.clone());
         let shared = Arc::new(shared::share(loaded, clock, access_log, kept, &addresses, workers));
         shared.listen_on(sockets.into_offers());
         let mut gateway = Self { addresses, admin_address, shared, threads: Vec::new(), log: guard };

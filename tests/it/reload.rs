@@ -31,6 +31,7 @@ async fn a_broken_file_keeps_the_old_policy_and_is_told_of_everywhere() {
     let good = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
     let started = gate.count("wsgate_config_last_reload_success_timestamp_seconds");
     let hash = gate.status().await["config"]["hash"].clone();
+    assert_eq!(hash.as_str().unwrap().len(), 16, "{hash}");
     for (broken, said) in [("[[route]\n", "test.toml:"), ("[server]\nworker = 3\n", "did you mean `workers`?")] {
         let answer = gate.reload(|_| broken.to_owned()).await;
         assert_eq!(answer.status(), 422, "{}", answer.body);
