@@ -1,9 +1,10 @@
 //! `wsgate top`: what a gateway does, in a terminal: the admin listener's page for those who have a shell.
 //!
-//! Drawn by hand: it is a few lines and a table, and a library for terminals would be a larger tree than what it does here. What
-//! is shown is a function of what was asked ([`draw`]); only [`screen`] knows of a terminal, and [`ask`] of the network.
+//! Drawn by hand, for it is a few lines and a table. What is shown is a function of what was asked ([`draw`]); only
+//! [`screen`] knows of a terminal, and [`ask`] of the network.
 
 mod ask;
+mod connections;
 mod draw;
 mod keys;
 mod sample;
@@ -47,7 +48,7 @@ pub(super) struct Options {
     once: bool,
 }
 
-/// What a text may be that was meant for a person with a terminal of the usual size.
+/// What is printed where there is no terminal: wide enough for every column, and so many lines of each table.
 const PLAIN: Size = Size { columns: 160, rows: 200 };
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -74,26 +75,28 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Two samples, for without the first there is no rate.
 async fn once(admin: &Admin, between: Duration) -> Result<(), Failure> {
-    let mut view = View::new(admin.shown());
+    let mut view = View::new(admin.shown(), between);
     for wait in [between, Duration::ZERO] {
-        view.take(admin.sample().await.map_err(|wrong| Failure::CouldNotRun(format!("{}: {wrong}", admin.shown())))?);
+        let sample = admin.sample(&view.wanted).await;
+        view.take(sample.map_err(|wrong| Failure::CouldNotRun(format!("{}: {wrong}", admin.shown())))?);
         sleep(wait).await;
     }
-    let lines = draw::frame(&view, PLAIN);
+    let lines = draw::whole(&view, PLAIN);
     let text: String = lines.iter().map(|line| format!("{}\n", line.text.trim_end())).collect();
     super::print(&text)
 }
 
 /// Asks and draws until somebody has seen enough.
 async fn watch(admin: &Admin, options: &Options, screen: &mut Screen) -> std::io::Result<()> {
-    let mut view = View::new(admin.shown());
+    let mut view = View::new(admin.shown(), options.interval);
     let mut keys = Keys::read();
     let mut resized = signal(SignalKind::window_change())?;
     let (mut term, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(options.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Keys are heard while a gateway takes its time.
-    let mut asking: Asking<'_> = None;
+    let (mut asking, mut closing): (Pending<'_, Sample>, Pending<'_, String>) = (None, None);
     loop {
         screen.show(&draw::frame(&view, screen.size()))?;
         let act = tokio::select! {
@@ -104,8 +107,10 @@ async fn watch(admin: &Admin, options: &Options, screen: &mut Screen) -> std::io
             _ = resized.recv() => Act::Nothing,
             _ = term.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
             _ = ticks.tick(), if asking.is_none() && !view.paused => {
-                asking = Some(Box::pin(admin.sample()));
+                let wanted = view.wanted.clone();
+                asking = Some(Box::pin(async move { admin.sample(&wanted).await }));
                 Act::Nothing
             }
             answer = answer(&mut asking), if asking.is_some() => {
@@ -116,21 +121,28 @@ async fn watch(admin: &Admin, options: &Options, screen: &mut Screen) -> std::io
                 }
                 Act::Nothing
             }
+            answer = answer(&mut closing), if closing.is_some() => {
+                closing = None;
+                view.said = answer.unwrap_or_else(|wrong| format!("not closed: {wrong}"));
+                Act::Ask
+            }
         };
         match act {
             Act::Nothing => {}
             Act::Quit => return Ok(()),
-            Act::Close(id) => view.said = admin.close(&id).await.unwrap_or_else(|wrong| format!("not closed: {wrong}")),
+            Act::Ask => ticks.reset_immediately(),
+            Act::Close(_) if closing.is_some() => view.said = "one at a time: the last one is under way".to_owned(),
+            Act::Close(id) => closing = Some(Box::pin(async move { admin.close(&id).await })),
         }
     }
 }
 
-/// A question under way.
-type Asking<'a> = Option<Pin<Box<dyn Future<Output = Result<Sample, String>> + 'a>>>;
+/// A question under way, perhaps.
+type Pending<'a, T> = Option<Pin<Box<dyn Future<Output = Result<T, String>> + 'a>>>;
 
-async fn answer(asking: &mut Asking<'_>) -> Result<Sample, String> {
-    match asking {
-        Some(asking) => asking.await,
+async fn answer<T>(pending: &mut Pending<'_, T>) -> Result<T, String> {
+    match pending {
+        Some(pending) => pending.await,
         None => std::future::pending().await,
     }
 }

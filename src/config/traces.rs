@@ -20,7 +20,7 @@ pub struct Tracing {
     pub headers: BTreeMap<String, Secret>,
     /// PEM file of the authorities that may have signed its certificate, for `https://`. Default: the system's.
     pub ca: Option<PathBuf>,
-    /// The share of handshakes that is recorded, from 0 to 1, of those that belong to no trace which is taken over.
+    /// The share of handshakes and requests that is recorded, from 0 to 1, of those that belong to no trace which is taken over.
     #[serde(default = "a_tenth", deserialize_with = "value::ratio")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sample: f64,

@@ -115,7 +115,8 @@ fn what_a_collector_did_not_take_is_read_in_either_spelling() {
 #[test]
 fn a_queue_that_is_full_drops_and_counts() {
     let spans = Spans::new(Some(settings("127.0.0.1:1".parse().unwrap())));
-    for _ in 0..QUEUE + 3 {
+    // As the docs have it.
+    for _ in 0..2048 + 3 {
         spans.push(span("x"));
     }
     assert_eq!(counts(&spans), [0, 3, 0]);

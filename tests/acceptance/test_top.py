@@ -68,7 +68,7 @@ def test_what_goes_on_is_seen_and_a_connection_is_closed_by_a_key(gateway, top, 
             for connection in (alice, bob):
                 connection.send("hello")
                 connection.recv(timeout=PATIENCE)
-            return any(line.startswith("to upstream ") and not line.startswith("to upstream 0 ") for line in top.screen())
+            return any(line.startswith("up ") and not line.startswith("up 0 ") for line in top.screen())
 
         # A rate is of one look: it is there in some of them.
         wait_until("the rate", moves)
@@ -106,7 +106,38 @@ def test_it_follows_the_size_and_stands_still_when_told(gateway, top):
     wait_until("it goes on", lambda: not any("PAUSED" in line for line in top.screen()))
 
 
-@pytest.mark.parametrize("way", ["ctrl-c", "SIGTERM", "SIGHUP"])
+def test_refusals_upstreams_and_a_config_that_was_refused_are_a_key_away(gateway, top, chat, token):
+    assert refusal(gateway.url("/nowhere")).status_code == 404
+    top.wait_for("upstreams: 1 of 1 servers up")
+    top.type("2")
+    line = top.wait_for("/nowhere")
+    assert "404" in line and "no_route" in line
+    top.type("\t")
+    assert " up " in top.wait_for(f"127.0.0.1:{chat.port}")
+    top.type("\t")
+    top.wait_for("cap route chat               [....................] 0 of 10")
+    good = gateway.file.read_text()
+    gateway.file.write_text(good + "\n[[route]\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    top.wait_for("A NEWER ONE WAS REFUSED")
+    gateway.file.write_text(good)
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until("it is taken again", lambda: not any("REFUSED" in line for line in top.screen()))
+
+
+def test_a_gateway_behind_tls_is_asked_over_tls_with_the_token(tmp_path, chat, authority, token):
+    certificate, key = authority.files("admin.example.com", "127.0.0.1")
+    tls = f'tls = {{ certificate = "{certificate}", key = "{key}" }}\n'
+    with Gateway(tmp_path, CONFIG.format(chat=chat), env=ENV, admin_keys=tls, ca=authority.file) as gateway:
+        with Terminal(*command(gateway, "--ca", authority.file), env=ENV) as top:
+            top.wait_for("running")
+        with Terminal(*command(gateway, "--ca", authority.file), env={**ENV, "ADMIN_TOKEN": "not-that-of-the-operator"}) as top:
+            top.wait_for("401: it wants a token")
+        with Terminal(*command(gateway), env=ENV) as top:
+            top.wait_for("--ca names an authority of your own")
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "SIGINT", "SIGTERM", "SIGHUP"])
 def test_however_it_ends_the_terminal_is_as_it_was(gateway, top, way):
     assert top.settings() != top.before
     if way == "ctrl-c":

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use tokio::time::timeout;
 
 use super::Options;
+use super::connections::Wanted;
 use super::sample::{Sample, Totals};
 use crate::cli::health;
 use crate::cli::reach::reach;
@@ -59,9 +60,9 @@ impl Admin {
     }
 
     /// All that a frame needs.
-    pub(super) async fn sample(&self) -> Result<Sample, String> {
+    pub(super) async fn sample(&self, wanted: &Wanted) -> Result<Sample, String> {
         let status = self.json("/status").await?;
-        let connections = self.json(&format!("/connections?limit={CONNECTIONS}")).await?;
+        let connections = self.json(&wanted.target(CONNECTIONS)).await?;
         let metrics = self.ask(Method::GET, "/metrics").await?;
         #[allow(clippy::disallowed_methods, reason = "the command's own clock: no gateway's is here")]
         let at = Instant::now();

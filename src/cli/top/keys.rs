@@ -26,6 +26,8 @@ pub(super) enum Key {
     /// Return.
     Enter,
     /// By itself.
+    Tab,
+    /// By itself.
     Escape,
     /// Also as Delete.
     Backspace,
@@ -106,6 +108,7 @@ fn parse(bytes: &[u8]) -> Vec<Key> {
             '\u{3}' | '\u{4}' => keys.push(Key::Interrupt),
             '\u{7f}' | '\u{8}' => keys.push(Key::Backspace),
             '\n' => keys.push(Key::Enter),
+            '\t' => keys.push(Key::Tab),
             c if c.is_control() => {}
             c => keys.push(Key::Char(c)),
         }
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn keys_are_told_from_the_bytes_of_a_terminal() {
-        assert_eq!(parse(b"\x1b[A\x1bOBj"), [Key::Up, Key::Down, Key::Char('j')]);
+        assert_eq!(parse(b"\x1b[A\x1bOBj\t"), [Key::Up, Key::Down, Key::Char('j'), Key::Tab]);
         assert_eq!(
             parse(b"\x1b[6~\x1b[F\r\x7f\x03"),
             [Key::PageDown, Key::End, Key::Enter, Key::Backspace, Key::Interrupt]

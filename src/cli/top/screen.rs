@@ -10,6 +10,10 @@ use super::draw::{Line, Size, Style};
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// Around a frame, so that a terminal that knows of it shows a frame when it is whole; others do nothing.
+const BEGIN: &str = "\x1b[?2026h\x1b[H";
+const END: &str = "\x1b[?2026l";
+
 /// An open terminal.
 pub(super) struct Screen {
     before: Termios,
@@ -46,16 +50,18 @@ impl Screen {
 
     /// Draws a frame in one write, so that it does not flicker.
     pub(super) fn show(&self, lines: &[Line]) -> io::Result<()> {
-        let mut frame = String::from("\x1b[H");
+        let mut frame = String::from(BEGIN);
         for (at, line) in lines.iter().enumerate() {
             if at > 0 {
                 frame += "\r\n";
             }
+            // Nothing of the frame before stays, in this line or below the last one. What is cleared after a line that fills
+            // the width would be its last character.
+            frame += if at + 1 == lines.len() { "\x1b[J" } else { "\x1b[K" };
             let begin = self.code(line.style);
-            frame += &format!("{begin}{}\x1b[0m\x1b[K", line.text);
+            frame += &format!("{begin}{}\x1b[0m", line.text);
         }
-        // And nothing of the frame before below it.
-        frame += "\x1b[J";
+        frame += END;
         write(&frame)
     }
 

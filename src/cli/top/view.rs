@@ -1,9 +1,10 @@
 //! What is looked at, and what a key does to it. Time and terminals are elsewhere.
 
-use std::cmp::Ordering;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::connections::{Row, Sort, Wanted};
 use super::keys::Key;
 use super::sample::{Sample, Totals};
 
@@ -20,6 +21,8 @@ pub(super) enum Act {
     Nothing,
     /// It is enough.
     Quit,
+    /// Other connections are wanted than those that are listed.
+    Ask,
     /// The connection of this id is to end.
     Close(String),
 }
@@ -37,72 +40,39 @@ pub(super) enum Mode {
     Help,
 }
 
-/// By what the connections are sorted.
+/// Which table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
-    /// The oldest first.
-    Age,
-    /// The most first, both ways.
-    Messages,
-    /// Likewise.
-    Bytes,
-    /// By the alphabet.
-    Subject,
-    /// Likewise.
-    Route,
-    /// Likewise.
-    Client,
+pub(super) enum Tab {
+    Connections,
+    Refusals,
+    Upstreams,
+    Limits,
 }
 
-impl Sort {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Age, Self::Messages, Self::Bytes, Self::Subject, Self::Route, Self::Client];
+impl Tab {
+    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Refusals, Self::Upstreams, Self::Limits];
 
     pub(super) fn label(self) -> &'static str {
         match self {
-            Self::Age => "age",
-            Self::Messages => "messages",
-            Self::Bytes => "bytes",
-            Self::Subject => "subject",
-            Self::Route => "route",
-            Self::Client => "client",
-        }
-    }
-}
-
-/// One connection, as it is listed.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) id: String,
-    pub(super) route: String,
-    pub(super) subject: String,
-    pub(super) client: String,
-    pub(super) seconds: f64,
-    /// To the upstream, to the client.
-    pub(super) messages: [u64; 2],
-    /// Likewise.
-    pub(super) bytes: [u64; 2],
-}
-
-impl Row {
-    fn read(one: &Json) -> Self {
-        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-        let each_way =
-            |what: &str| ["upstream", "client"].map(|to| one[format!("{what}_to_{to}")].as_u64().unwrap_or_default());
-        Self {
-            id: text("id"),
-            route: text("route"),
-            subject: text("subject"),
-            client: text("client"),
-            seconds: one["duration_seconds"].as_f64().unwrap_or_default(),
-            messages: each_way("messages"),
-            bytes: each_way("bytes"),
+            Self::Connections => "connections",
+            Self::Refusals => "refusals",
+            Self::Upstreams => "upstreams",
+            Self::Limits => "caps and zones",
         }
     }
 
-    fn has(&self, filter: &str) -> bool {
-        let texts = [&self.id, &self.route, &self.subject, &self.client];
-        texts.into_iter().any(|text| text.to_lowercase().contains(filter))
+    /// Where its lines stand in `/status`; connections are listed elsewhere.
+    fn lines(self, status: &Json) -> usize {
+        let length = |key: &str| status[key].as_array().map_or(0, Vec::len);
+        match self {
+            Self::Connections => 0,
+            Self::Refusals => length("refusals"),
+            Self::Upstreams => {
+                let all = status["upstreams"].as_array().into_iter().flatten();
+                all.map(|upstream| upstream["servers"].as_array().map_or(0, Vec::len)).sum()
+            }
+            Self::Limits => length("caps") + length("zones"),
+        }
     }
 }
 
@@ -110,20 +80,23 @@ impl Row {
 pub(super) struct View {
     /// Whom is looked at.
     pub(super) url: String,
+    /// Between two looks of which there is a rate, at least.
+    between: Duration,
     pub(super) status: Json,
     pub(super) rates: Option<Totals>,
     pub(super) totals: Totals,
-    /// How many connections there are, of which some may not be listed.
-    pub(super) connections: u64,
+    /// How many connections the filter leaves, of which some may not be listed.
+    pub(super) matching: u64,
     listed: Vec<Row>,
     last: Option<Sample>,
     /// Why nothing new is seen.
     pub(super) gone: Option<String>,
     pub(super) paused: bool,
     pub(super) mode: Mode,
-    pub(super) sort: Sort,
-    pub(super) reversed: bool,
-    pub(super) filter: String,
+    pub(super) tab: Tab,
+    /// Lines of a table without a choice that are above.
+    pub(super) above: usize,
+    pub(super) wanted: Wanted,
     /// The id of the chosen one; it stays chosen wherever it moves.
     pub(super) chosen: Option<String>,
     /// What came of the last thing that was done.
@@ -132,21 +105,22 @@ pub(super) struct View {
 
 impl View {
     /// Before anything was seen.
-    pub(super) fn new(url: String) -> Self {
+    pub(super) fn new(url: String, interval: Duration) -> Self {
         Self {
             url,
+            between: interval / 2,
             status: Json::Null,
             rates: None,
             totals: Totals::default(),
-            connections: 0,
+            matching: 0,
             listed: Vec::new(),
             last: None,
             gone: None,
             paused: false,
             mode: Mode::Table,
-            sort: Sort::Age,
-            reversed: false,
-            filter: String::new(),
+            tab: Tab::Connections,
+            above: 0,
+            wanted: Wanted { sort: Sort::Age, reversed: false, filter: String::new() },
             chosen: None,
             said: String::new(),
         }
@@ -157,14 +131,21 @@ impl View {
         if self.gone.take().is_some() {
             self.said = "it answers again".to_owned();
         }
-        self.rates = self.last.as_ref().map(|before| {
-            sample.totals.rates(&before.totals, sample.at.saturating_duration_since(before.at).as_secs_f64())
-        });
-        self.totals = sample.totals.clone();
         self.status = sample.status.clone();
         self.listed = sample.connections["connections"].as_array().into_iter().flatten().map(Row::read).collect();
-        self.connections = sample.connections["total"].as_u64().unwrap_or(self.listed.len() as u64);
-        self.last = Some(sample);
+        self.matching = sample.connections["total"].as_u64().unwrap_or(self.listed.len() as u64);
+        self.totals = sample.totals.clone();
+        self.above = self.above.min(self.tab.lines(&self.status).saturating_sub(1));
+        // One that a key asked for comes too soon to say how often something happens.
+        let passed = self.last.as_ref().map(|before| sample.at.saturating_duration_since(before.at));
+        if passed.is_none_or(|passed| passed >= self.between) {
+            self.rates = self
+                .last
+                .as_ref()
+                .zip(passed)
+                .map(|(before, passed)| sample.totals.rates(&before.totals, passed.as_secs_f64()));
+            self.last = Some(sample);
+        }
     }
 
     /// There was no answer: what was seen last stays, and is said to be old.
@@ -176,23 +157,7 @@ impl View {
 
     /// The connections that the filter leaves, in their order.
     pub(super) fn rows(&self) -> Vec<&Row> {
-        let filter = self.filter.to_lowercase();
-        let mut rows: Vec<&Row> = self.listed.iter().filter(|row| row.has(&filter)).collect();
-        rows.sort_by(|one, other| {
-            let most = |now: [u64; 2]| now[0].saturating_add(now[1]);
-            let order = match self.sort {
-                Sort::Age => other.seconds.total_cmp(&one.seconds),
-                Sort::Messages => most(other.messages).cmp(&most(one.messages)),
-                Sort::Bytes => most(other.bytes).cmp(&most(one.bytes)),
-                Sort::Subject => one.subject.cmp(&other.subject),
-                Sort::Route => one.route.cmp(&other.route),
-                Sort::Client => one.client.cmp(&other.client),
-            };
-            let order = if self.reversed { order.reverse() } else { order };
-            // By the id where they are equal, so that they do not jump.
-            if order == Ordering::Equal { one.id.cmp(&other.id) } else { order }
-        });
-        rows
+        self.wanted.order(&self.listed)
     }
 
     /// Which row is chosen.
@@ -206,25 +171,41 @@ impl View {
             return Act::Quit;
         }
         self.said.clear();
-        match self.mode.clone() {
-            Mode::Table => return self.key_in_table(key),
-            Mode::Help => self.mode = Mode::Table,
+        let before = self.wanted.clone();
+        let act = match self.mode.clone() {
+            Mode::Table => self.key_in_table(key),
+            Mode::Help => {
+                self.mode = Mode::Table;
+                Act::Nothing
+            }
             Mode::Confirm(id) => {
                 self.mode = Mode::Table;
                 if key == Key::Char('y') {
                     return Act::Close(id);
                 }
                 self.said = "not closed".to_owned();
+                Act::Nothing
             }
-            Mode::Filter => match key {
-                Key::Enter => self.mode = Mode::Table,
-                Key::Escape => (self.mode, self.filter) = (Mode::Table, String::new()),
-                Key::Backspace => drop(self.filter.pop()),
-                Key::Char(c) if self.filter.chars().count() < LONGEST_FILTER => self.filter.push(c),
-                _ => {}
-            },
+            Mode::Filter => {
+                self.key_in_filter(key);
+                Act::Nothing
+            }
+        };
+        if act == Act::Nothing && self.wanted != before { Act::Ask } else { act }
+    }
+
+    fn key_in_filter(&mut self, key: Key) {
+        let filter = &mut self.wanted.filter;
+        match key {
+            Key::Enter => self.mode = Mode::Table,
+            Key::Escape => {
+                self.mode = Mode::Table;
+                filter.clear();
+            }
+            Key::Backspace => drop(filter.pop()),
+            Key::Char(c) if filter.chars().count() < LONGEST_FILTER => filter.push(c),
+            _ => {}
         }
-        Act::Nothing
     }
 
     fn key_in_table(&mut self, key: Key) -> Act {
@@ -236,25 +217,46 @@ impl View {
             Key::PageDown => self.step(PAGE),
             Key::Home | Key::Char('g') => self.step(isize::MIN),
             Key::End | Key::Char('G') => self.step(isize::MAX),
-            Key::Char('s') => {
-                let at = Sort::ALL.iter().position(|sort| *sort == self.sort).unwrap_or_default();
-                (self.sort, self.reversed) = (Sort::ALL[(at + 1) % Sort::ALL.len()], false);
+            Key::Tab => {
+                let at = Tab::ALL.iter().position(|tab| *tab == self.tab).unwrap_or_default();
+                self.turn_to(Tab::ALL[(at + 1) % Tab::ALL.len()]);
             }
-            Key::Char('r') => self.reversed = !self.reversed,
-            Key::Char('/') => self.mode = Mode::Filter,
-            Key::Escape => self.filter.clear(),
+            Key::Char(digit @ '1'..='4') => self.turn_to(Tab::ALL[digit as usize - '1' as usize]),
             Key::Char('p') => self.paused = !self.paused,
             Key::Char('?' | 'h') => self.mode = Mode::Help,
+            key if self.tab == Tab::Connections => self.key_of_connections(key),
+            _ => {}
+        }
+        Act::Nothing
+    }
+
+    fn key_of_connections(&mut self, key: Key) {
+        match key {
+            Key::Char('s') => {
+                let at = Sort::ALL.iter().position(|sort| *sort == self.wanted.sort).unwrap_or_default();
+                (self.wanted.sort, self.wanted.reversed) = (Sort::ALL[(at + 1) % Sort::ALL.len()], false);
+            }
+            Key::Char('r') => self.wanted.reversed = !self.wanted.reversed,
+            Key::Char('/') => self.mode = Mode::Filter,
+            Key::Escape => self.wanted.filter.clear(),
             Key::Char('x') => match self.rows().get(self.place()) {
                 Some(row) => self.mode = Mode::Confirm(row.id.clone()),
                 None => self.said = "there is no connection to close".to_owned(),
             },
             _ => {}
         }
-        Act::Nothing
+    }
+
+    fn turn_to(&mut self, tab: Tab) {
+        (self.tab, self.above) = (tab, 0);
     }
 
     fn step(&mut self, by: isize) {
+        if self.tab != Tab::Connections {
+            let last = self.tab.lines(&self.status).saturating_sub(1);
+            self.above = self.above.saturating_add_signed(by).min(last);
+            return;
+        }
         let rows = self.rows();
         let last = rows.len().saturating_sub(1);
         let to = self.place().saturating_add_signed(by).min(last);

@@ -58,12 +58,14 @@ class Terminal:
 
     def screen(self):
         """The lines of the last whole frame."""
-        frames = self.text().split("\x1b[H")[1:]
-        whole = [frame for frame in frames if "\x1b[J" in frame]
+        begin, end = "\x1b[?2026h\x1b[H", "\x1b[?2026l"
+        whole = [frame for frame in self.text().split(begin)[1:] if end in frame]
         if not whole:
             return []
-        lines = whole[-1].split("\x1b[J")[0].split("\r\n")
-        return [re.sub(r"\x1b\[(0|1|2|7|31|33)m|\x1b\[K", "", line).rstrip() for line in lines]
+        lines = whole[-1].split(end)[0].split("\r\n")
+        # What is cleared is cleared before the line is written: behind one that fills the width it would take a character.
+        assert all("\x1b[K" not in line[3:] and "\x1b[J" not in line[3:] for line in lines), lines
+        return [re.sub(r"\x1b\[(0|1|2|7|31|33)m|\x1b\[[KJ]", "", line).rstrip() for line in lines]
 
     def wait_for(self, what, patience=PATIENCE):
         """Until a line of the screen has this in it; that line."""
