@@ -103,7 +103,12 @@ ALERTS = {
         {'wsgate_upstream_lookup_failures_total{upstream="chat"}': "0+1x60"},
         {'wsgate_upstream_lookup_failures_total{upstream="chat"}': "0 1 2x58"},
     ),
-    "WsgateRequestsUnanswered": (3, requests("upstream_timeout", "0+60x60"), requests("upstream_timeout", "0+12x60")),
+    # Streams that an upstream cut, as its restart does, are something else.
+    "WsgateRequestsUnanswered": (
+        3,
+        requests("upstream_timeout", "0+60x60"),
+        {**requests("upstream_timeout", "0+12x60"), **requests("upstream_lost", "0+120x60")},
+    ),
     "WsgateRequestErrors": (
         6,
         {'wsgate_request_answers_total{route="chat",code="5xx"}': "0+60x60"},
