@@ -85,7 +85,7 @@ impl Gateway {
     /// A file that can't be written; a thread that can't be made.
     pub fn start_on(
         sockets: Sockets,
-        mut loaded: Loaded,
+        loaded: Loaded,
         clock: Clock,
         format: Format,
         log: impl Write + Send + 'static,
