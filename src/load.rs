@@ -181,11 +181,7 @@ fn compile(
         }
         None => None,
     };
-    let vain = if revoked.is_empty() { 0 } else { compiled.policy.revocations.restore(revoked) };
-    let vain = (vain > 0).then(|| {
-        let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
-        Problem::new("revocation.file", message).help("they end nobody's token: name it again, or lift them")
-    });
+    let vain = in_vain(if revoked.is_empty() { 0 } else { compiled.policy.revocations.restore(revoked) });
     let folder = revocation_file.as_deref().and_then(missing_folder);
     let warnings = material.warnings.into_iter().chain(compiled.warnings).chain(vain).chain(folder).collect();
     Ok(Loaded {
@@ -219,6 +215,13 @@ fn compile(
         seen: seen.clone(),
         config,
     })
+}
+
+/// So many revocations that end nobody's token.
+fn in_vain(vain: usize) -> Option<Problem> {
+    let message = format!("{vain} revocations in it are of a claim or a [jwt.NAME] that is not in this config");
+    let problem = Problem::new("revocation.file", message);
+    (vain > 0).then(|| problem.help("they end nobody's token: name it again, or lift them"))
 }
 
 /// Whether its keys fit together is for the compiler to say.

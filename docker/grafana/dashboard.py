@@ -128,10 +128,7 @@ ROWS = {
             marks=(0.2, 0.5),
         ),
         number(
-            "Message rate",
-            "cps",
-            "Messages passed on, both ways",
-            f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))",
+            "Message rate", "cps", "Messages passed on, both ways", f"sum(rate(wsgate_messages_total{{{ROUTE}}}[$__rate_interval]))"
         ),
         number("Byte rate", "Bps", "Bytes passed on, both ways", f"sum(rate(wsgate_bytes_total{{{ROUTE}}}[$__rate_interval]))"),
         number(

@@ -58,7 +58,7 @@ async fn collector(answers: &'static [&'static str]) -> (SocketAddr, mpsc::Unbou
 /// Runs `test` where tasks can be spawned.
 fn local(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
-    runtime.block_on(test);
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs") });
 }
 
 fn counts(spans: &Spans) -> Vec<u64> {

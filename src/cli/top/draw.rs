@@ -196,7 +196,10 @@ fn foot(view: &View) -> Line {
     let (text, style) = match &view.mode {
         Mode::Confirm(id) => {
             let whose = view.rows().into_iter().find(|row| row.id == *id);
-            let whose = whose.map_or(String::new(), |row| format!(", {} from {}", row.subject, row.client));
+            let whose = whose.map_or(String::new(), |row| {
+                let subject = if row.subject.is_empty() { "nobody" } else { &row.subject };
+                format!(", {subject} from {}", row.client)
+            });
             (format!("close {id}{whose}? y: yes, any other key: no"), Style::Warned)
         }
         Mode::Filter => (format!("filter: {}_", view.wanted.filter), Style::Title),

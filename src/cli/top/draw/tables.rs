@@ -102,13 +102,13 @@ const NUMBER: usize = 9;
 impl Layout {
     fn of(columns: usize) -> Self {
         let each_way = columns >= 100;
-        let (id, route) = (if columns >= 70 { 16 } else { 0 }, if columns >= 60 { 12 } else { 0 });
+        let (id, route) = (if columns >= 90 { 16 } else { 0 }, if columns >= 75 { 12 } else { 0 });
         let upstream = if columns >= 130 { 20 } else { 0 };
         let numbers = NUMBER * if each_way { 4 } else { 2 };
         let gaps = [id, route, upstream].into_iter().filter(|width| *width > 0).count() + 1;
         let left = columns.saturating_sub(id + route + upstream + gaps + AGE + numbers).max(4);
-        // An address of version 6 is at most 39 long, and most are shorter than a subject.
-        let client = (left * 2 / 5).min(39);
+        // An address of version 4 is at most 15 long and one of version 6 39, and most are shorter than a subject.
+        let client = (left * 2 / 5).max(15.min(left / 2)).min(39);
         Self { id, route, subject: left - client, client, upstream, each_way }
     }
 
