@@ -80,7 +80,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        restore(&self.before);
+        // The hook did it already, and twice would write over what the panic said.
+        if !std::thread::panicking() {
+            restore(&self.before);
+        }
     }
 }
 
