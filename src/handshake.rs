@@ -191,9 +191,31 @@ impl Handshake {
         // A route is there wherever the verdict is a yes.
         let route = decision.route.ok_or(Denial::new(Deny::Internal, "admitted without a route"))?;
         self.wait_for_turn(&admission, &route).await?;
-        // Not before the wait, or it could be over when the upstream sees it.
+        let hash = route.target.upstream.hash.as_ref();
+        let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&admission.identity))));
+        let first = dial::place(self, &route, key).await?;
+        if first.waited {
+            self.check_still(&admission, &route)?;
+        }
+        let question = self.question(parts, client, &route, &mut admission, attempt)?;
+        let (answered, lease) = Box::pin(dial::dial(self, &route, first, question, attempt)).await?;
+        slots::check_still(&admission)?;
+        Ok((route, admission, answered, lease))
+    }
+
+    /// What the upstream is asked.
+    fn question(
+        &self,
+        parts: &http::request::Parts,
+        client: IpAddr,
+        route: &Route,
+        admission: &mut Admission,
+        attempt: &Attempt,
+    ) -> Result<Question, Denial> {
+        // Not before the waits, or it could be over when the upstream sees it.
         let mut vouched = std::mem::take(&mut admission.vouched);
-        self.sign(&mut vouched, &route, &admission.identity)?;
+        self.sign(&mut vouched, route, &admission.identity)?;
+        let edition = &*self.edition;
         let forwarded = edition.policy.forwarded(self.peer, &parts.headers);
         let caller = Caller {
             id: self.id,
@@ -205,18 +227,13 @@ impl Handshake {
             vouched: &vouched,
         };
         let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let (mut headers, target) = forward::request(&route, &parts.headers, path_and_query, &caller);
+        let (mut headers, target) = forward::request(route, &parts.headers, path_and_query, &caller);
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = target.parse().map_err(|_| Denial::new(Deny::BadHandshake, "a malformed target"))?;
         attempt.join(&mut headers);
         *request.headers_mut() = headers;
-        let hash = route.target.upstream.hash.as_ref();
-        let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&admission.identity))));
         let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(self.ends_of(client))));
-        let question = Question { request, preamble: preamble.unwrap_or_default() };
-        let (answered, lease) = Box::pin(dial::dial(self, &route, key, question, attempt)).await?;
-        slots::check_still(&admission)?;
-        Ok((route, admission, answered, lease))
+        Ok(Question { request, preamble: preamble.unwrap_or_default() })
     }
 
     /// Adds the route's assertion, if it has one.
@@ -249,11 +266,16 @@ impl Handshake {
 
     /// Its slots are held meanwhile, for who waits for a turn counts.
     async fn wait_for_turn(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {
-        let shared = &self.worker.shared;
         if admission.wait_ms == 0 {
             return Ok(());
         }
         self.rest(admission.wait_ms).await?;
+        self.check_still(admission, route)
+    }
+
+    /// Whether it has its slots and is who it was, after a wait.
+    fn check_still(&self, admission: &Admission, route: &Route) -> Result<(), Denial> {
+        let shared = &self.worker.shared;
         slots::check_still(admission)?;
         identity::check_still(route, admission, shared.revoking.list(), shared.books.clock.now())
     }

@@ -28,7 +28,7 @@ use crate::policy::pool::{self as decide, Id, Nobody, State};
 use keep::Resolver;
 
 pub use queue::{Turn, Waiting};
-pub use server::{Lease, Server, Trial};
+pub use server::{Lease, Server, Terms, Trial};
 
 /// Every upstream, by its name.
 pub struct Pools {
@@ -47,12 +47,13 @@ impl Pools {
     }
 
     /// Takes over what a config says, each with its TLS: the pools in that order. One that was there under the same name keeps
-    /// what is known of the servers that stay; one that is not there any more is forgotten.
+    /// what is known of the servers that stay; one that is not there any more is forgotten once its last session is over.
     pub fn take_over(&self, upstreams: &[(Arc<Upstream>, Option<TlsConnector>)]) -> Vec<Arc<Pool>> {
         let mut by_name = self.by_name.lock();
         let mut kept = BTreeMap::new();
         let mut all = Vec::with_capacity(upstreams.len());
         for (upstream, tls) in upstreams {
+            // Also one that was not named for a while.
             let pool = match by_name.remove(&upstream.name) {
                 Some(pool) => pool,
                 None => Pool::new(upstream.clone(), self.clock.clone()),
@@ -60,6 +61,10 @@ impl Pools {
             pool.take_over(upstream.clone(), tls.clone());
             kept.insert(upstream.name.clone(), pool.clone());
             all.push(pool);
+        }
+        for (name, pool) in std::mem::take(&mut *by_name) {
+            pool.retire();
+            kept.insert(name, pool);
         }
         *by_name = kept;
         // One that is not being waited for is not lost.
@@ -77,7 +82,10 @@ impl Pools {
     /// All of them, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Pool>> {
-        self.by_name.lock().values().cloned().collect()
+        let mut by_name = self.by_name.lock();
+        // What nobody names any more is needed as long as a handshake may still lead there, or a session lives.
+        by_name.retain(|_, pool| !pool.is_over() || Arc::strong_count(pool) > 1);
+        by_name.values().cloned().collect()
     }
 }
 
@@ -96,6 +104,8 @@ pub struct Pool {
 
 struct Inner {
     upstream: Arc<Upstream>,
+    /// No config names it any more. Handshakes that began before may still come.
+    retired: bool,
     tls: Option<TlsConnector>,
     state: decide::Pool,
     servers: HashMap<Id, Arc<Server>>,
@@ -108,6 +118,7 @@ impl Pool {
     fn new(upstream: Arc<Upstream>, clock: Clock) -> Arc<Self> {
         let inner = Inner {
             upstream,
+            retired: false,
             tls: None,
             state: decide::Pool::default(),
             servers: HashMap::new(),
@@ -133,19 +144,30 @@ impl Pool {
     }
 
     /// The same, and with what TLS is spoken to its servers; none if it is to be spoken and can't be: never in the plain.
-    fn terms(&self) -> Option<(Arc<Upstream>, Option<TlsConnector>)> {
+    fn terms(&self) -> Option<Terms> {
         let inner = self.inner.lock();
-        let fits = inner.upstream.tls == inner.tls.is_some();
-        fits.then(|| (inner.upstream.clone(), inner.tls.clone()))
+        Some(Terms { upstream: inner.upstream.clone(), tls: inner.tls.clone() }).filter(Terms::fit)
     }
 
     /// Its servers now, without those that are gone and have sessions still.
     #[must_use]
     pub fn present(&self) -> Vec<Arc<Server>> {
         let inner = self.inner.lock();
+        if inner.retired {
+            return Vec::new();
+        }
         let now = self.clock.mono();
         let present = inner.state.members().iter().filter(|member| member.state(now) != State::Gone);
         present.filter_map(|member| inner.servers.get(&member.id).cloned()).collect()
+    }
+
+    /// The server of this address; of several, the one that is still there.
+    fn server(&self, label: &str) -> Option<Arc<Server>> {
+        let inner = self.inner.lock();
+        let now = self.clock.mono();
+        let named = inner.state.members().iter().filter(|member| *member.label() == *label);
+        let best = named.min_by_key(|member| member.state(now) == State::Gone)?;
+        inner.servers.get(&best.id).cloned()
     }
 
     /// Whether nobody kept it so far.
@@ -156,6 +178,7 @@ impl Pool {
     fn take_over(&self, upstream: Arc<Upstream>, tls: Option<TlsConnector>) {
         {
             let mut inner = self.inner.lock();
+            inner.retired = false;
             if upstream.health.is_none() {
                 inner.state.forget_checks();
             }
@@ -166,6 +189,17 @@ impl Pool {
         }
         self.changed.send_replace(());
         self.serve();
+    }
+
+    fn retire(&self) {
+        self.inner.lock().retired = true;
+        self.changed.send_replace(());
+    }
+
+    /// Whether no config names it, and nobody has anything of it any more.
+    fn is_over(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.retired && inner.waiting.is_empty() && inner.state.members().iter().all(|member| member.in_use == 0)
     }
 
     fn lookup_failed(&self) {
@@ -200,7 +234,7 @@ impl Pool {
                 address: member.server.address.clone(),
                 host: member.server.host.clone(),
                 counts: Arc::default(),
-                drained: false.into(),
+                drained: member.drained.into(),
                 pool: self.this.clone(),
             };
             inner.servers.insert(id, Arc::new(server));
@@ -220,14 +254,14 @@ impl Pool {
     }
 
     fn pick(&self, inner: &mut Inner, key: Option<Key>, tried: &[Id]) -> Result<Trial, Nobody> {
-        let Inner { upstream, state, servers, .. } = inner;
+        let Inner { upstream, tls, state, servers, .. } = inner;
         let picked = state.pick(upstream, key, tried, self.clock.mono())?;
         if picked.panic {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
         // Both are changed under one lock, so a member has its server.
         let server = servers.get(&picked.id).ok_or(Nobody::Left)?;
-        Ok(Trial::new(server.clone(), picked.trial, self.clock.micros()))
+        Ok(Trial::new(server.clone(), picked.trial, Terms { upstream: upstream.clone(), tls: tls.clone() }))
     }
 
     fn release(&self, id: Id) {
@@ -288,9 +322,8 @@ impl Pool {
         let changed = self.inner.lock().state.drain(server.id, drained, self.clock.mono());
         if changed {
             server.drained.store(drained, Ordering::SeqCst);
-            if !drained {
-                self.serve();
-            }
+            // Who waits gets what there is now, or is told that there is nothing.
+            self.serve();
         }
         changed
     }
@@ -300,11 +333,12 @@ impl Pool {
     pub fn fill(&self) -> UpstreamFill {
         let inner = self.inner.lock();
         let now = self.clock.mono();
-        let servers = inner.state.members().iter().filter_map(|member| {
+        let shown = inner.state.members().iter().filter(|member| !inner.retired || member.in_use > 0);
+        let servers = shown.filter_map(|member| {
             let server = inner.servers.get(&member.id)?;
             Some(ServerFill {
                 server: server.label.clone(),
-                state: member.state(now),
+                state: if inner.retired { State::Gone } else { member.state(now) },
                 sessions: member.in_use as u64,
                 limit: member.server.max_connections.map(|most| most as u64),
                 counts: server.counts.clone(),

@@ -169,12 +169,16 @@ async fn pass(
     }
     // What an upstream takes to answer is not the handshakes' to bear: a long poll is open for half a minute.
     drop(handshake.place.take());
-    let request = request(handshake, route, relay, parts, body, &mut known, record)?;
-    let max_head = edition.max_head;
     let hash = route.target.upstream.hash.as_ref();
     let key = hash.and_then(|rule| rule.key_if_there(&route.facts(&ask, Some(&known.identity))));
+    let first = dial::place(handshake, route, key).await?;
+    if first.waited {
+        identity::check_known(route, &known.identity, shared.revoking.list(), shared.books.clock.now())?;
+    }
+    let request = request(handshake, route, relay, parts, body, &mut known, record)?;
+    let max_head = edition.max_head;
     let preamble = route.proxy_protocol.map(|version| proxy_protocol::header(version, Some(handshake.ends_of(client))));
-    let reached = dial::connect(handshake, route, key, &preamble.unwrap_or_default()).await;
+    let reached = dial::connect(handshake, route, first, &preamble.unwrap_or_default()).await;
     let Reached { stream, trial, since, .. } = reached.map_err(|Unreached { denial, tried }| {
         record.at(tried);
         record.dialed(Err(denial.deny));
@@ -194,7 +198,9 @@ async fn pass(
             return Err(denial);
         }
     };
-    let lease = trial.succeeded().ok_or(Denial::new(Deny::Internal, "a place that was given back"))?;
+    // A 5xx is the application's own: it leaves nobody out, and brings nobody back.
+    let settled = if response.status().is_server_error() { trial.served() } else { trial.succeeded() };
+    let lease = settled.ok_or(Denial::new(Deny::Internal, "a place that was given back"))?;
     let server = lease.server().clone();
     record.lease = Some(lease);
     let events = if headers::is_event_stream(response.headers()) {

@@ -148,7 +148,8 @@ pub async fn run(shared: Arc<Shared>, source: Option<Source>, mut seen: Seen) {
     tasks.tend(&shared.edition().keysets, &shared.books.clock);
     let Some(mut inbox) = shared.reloads.inbox.lock().take() else { return };
     loop {
-        let every = shared.edition().auto_reload.filter(|_| source.is_some());
+        // While it stops nothing is taken, so nothing is looked for; who is there when that begins may be told so once.
+        let every = shared.edition().auto_reload.filter(|_| source.is_some() && !shared.is_draining());
         let ask = tokio::select! {
             ask = inbox.recv() => ask,
             () = change(&seen, every) => Some(Ask { trigger: Trigger::Files, answer: None }),

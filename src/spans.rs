@@ -34,7 +34,7 @@ pub fn fresh() -> Option<Ids> {
     Some(ids)
 }
 
-/// Spans that may wait, at about a KiB each: OpenTelemetry's own figure.
+/// Spans that may wait, at about a KiB each, and three with the longest path and host: OpenTelemetry's own figure.
 const QUEUE: usize = 2048;
 
 /// Spans of one request.

@@ -114,7 +114,7 @@ pub async fn connect(
 /// Whether it is the gateway that can't connect, to whomever.
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+    [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
 }
 
 /// Asks a server for anything, and gives the status of its answer.
@@ -135,7 +135,8 @@ pub fn why(error: &io::Error) -> &'static str {
         };
     }
     if is_ours(error) {
-        return "the gateway has no file descriptor left";
+        let no_port = error.kind() == io::ErrorKind::AddrNotAvailable;
+        return if no_port { "the gateway has no local port left for it" } else { "the gateway has no file descriptor left" };
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
@@ -219,5 +220,25 @@ fn check_switch(asked: &HeaderMap, answer: &HeaderMap) -> Result<bool, Denial> {
         [] => Ok(false),
         [DEFLATE] if offered => Ok(true),
         _ => Err(refused("a 101 with an extension that was not offered")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gateway_lacks_is_not_the_servers_fault_and_is_called_by_its_name() {
+        for (errno, is_ours_to_mend, said) in [
+            (Errno::MFILE, true, "file descriptor"),
+            (Errno::NFILE, true, "file descriptor"),
+            (Errno::ADDRNOTAVAIL, true, "local port"),
+            (Errno::CONNREFUSED, false, "connection refused"),
+            (Errno::HOSTUNREACH, false, "unreachable"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            assert_eq!(is_ours(&error), is_ours_to_mend, "{error}");
+            assert!(why(&error).contains(said), "{error}: {}", why(&error));
+        }
     }
 }

@@ -18,12 +18,12 @@ use crate::upstream::{self, Answered, Question};
 pub(super) async fn dial(
     handshake: &Handshake,
     route: &Route,
-    key: Option<Key>,
+    first: First,
     question: Question,
     attempt: &mut Attempt,
 ) -> Result<(Answered, Lease), Denial> {
     let edition = &handshake.edition;
-    let reached = connect(handshake, route, key, &question.preamble).await;
+    let reached = connect(handshake, route, first, &question.preamble).await;
     let Reached { stream, trial, since, until } = reached.map_err(|Unreached { denial, tried }| {
         attempt.at(tried);
         attempt.dialed(Err(denial.deny));
@@ -56,16 +56,15 @@ pub(crate) struct Reached {
     pub(crate) until: u64,
 }
 
-/// Connects to one of the route's servers.
+/// Connects to one of the route's servers, and to the first one first.
 pub(crate) async fn connect(
     handshake: &Handshake,
     route: &Route,
-    key: Option<Key>,
+    First { trial: first, key, .. }: First,
     preamble: &[u8],
 ) -> Result<Reached, Unreached> {
     let clock = &handshake.worker.shared.books.clock;
     let pool = &handshake.edition.pools[route.target.upstream.index];
-    let first = place(handshake, pool, key).await.map_err(|denial| Unreached { denial, tried: None })?;
     let (connect, response) = (route.target.connect_timeout, route.target.response_timeout);
     // However many servers are tried: a client waits no longer than for one that is slow in both.
     let since = clock.mono();
@@ -74,12 +73,22 @@ pub(crate) async fn connect(
     Ok(Reached { stream, trial, since, until })
 }
 
-/// A place on a server, after a wait if there has to be one. Who waits gives its place among the handshakes away, or those
-/// who wait would keep everybody else from being heard.
-async fn place(handshake: &Handshake, pool: &Arc<Pool>, key: Option<Key>) -> Result<Trial, Denial> {
+/// The server that a handshake goes to first.
+pub(crate) struct First {
+    trial: Trial,
+    key: Option<Key>,
+    /// There was a wait: who asks may be nobody by now.
+    pub(crate) waited: bool,
+}
+
+/// A place on one of the route's servers, after a wait if there has to be one. Nothing that may end meanwhile is to be looked
+/// at or signed before. Who waits gives its place among the handshakes away, or those who wait would keep everybody else from
+/// being heard.
+pub(crate) async fn place(handshake: &Handshake, route: &Route, key: Option<Key>) -> Result<First, Denial> {
+    let pool: &Arc<Pool> = &handshake.edition.pools[route.target.upstream.index];
     let full = |why| Denial { why, ..reach::nobody(Nobody::Full).denial };
     let waiting = match pool.take_or_wait(key) {
-        Turn::Now(trial) => return Ok(trial),
+        Turn::Now(trial) => return Ok(First { trial, key, waited: false }),
         Turn::Later(waiting) => waiting,
         Turn::QueueFull if pool.upstream().queue > 0 => return Err(full("its queue is full")),
         Turn::QueueFull => return Err(full("every server has its max_connections")),
@@ -88,7 +97,11 @@ async fn place(handshake: &Handshake, pool: &Arc<Pool>, key: Option<Key>) -> Res
     drop(handshake.place.take());
     let mut phase = handshake.worker.shared.phase.subscribe();
     tokio::select! {
-        given = waiting.turn(pool.upstream().queue_timeout) => given.ok_or(full("queue_timeout")),
+        given = waiting.turn(pool.upstream().queue_timeout) => match given {
+            Ok(trial) => Ok(First { trial, key, waited: true }),
+            Err(Nobody::Full) => Err(full("queue_timeout")),
+            Err(Nobody::Left) => Err(reach::nobody(Nobody::Left).denial),
+        },
         _ = phase.wait_for(|phase| !phase.lets_in()) => Err(draining()),
     }
 }

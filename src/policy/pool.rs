@@ -15,10 +15,11 @@ use serde::Serialize;
 
 use super::key::Key;
 use crate::config::Balance;
+use crate::config::value::ServerAddress;
 use choose::Candidate;
 use ejection::Ejection;
 use health::Health;
-use settings::{Server, Upstream};
+use settings::{MOST, Server, Upstream};
 
 /// Names one server of one pool for as long as the process lives.
 pub type Id = u32;
@@ -94,6 +95,8 @@ pub struct Pool {
     /// What each has by the round robin, in the order of `members`.
     current: Vec<i64>,
     next: Id,
+    /// Addresses that are drained and no server's for now: whoever comes back under one is drained still.
+    drained: Vec<ServerAddress>,
 }
 
 impl Pool {
@@ -122,7 +125,12 @@ impl Pool {
         for server in servers {
             if self.members.iter().all(|member| member.server.address != server.address) {
                 change.came.push(self.next);
-                self.members.push(Member::new(self.next, server.clone(), (!first).then_some(now)));
+                let mut member = Member::new(self.next, server.clone(), (!first).then_some(now));
+                if let Some(at) = self.drained.iter().position(|address| *address == server.address) {
+                    self.drained.remove(at);
+                    member.drained = true;
+                }
+                self.members.push(member);
                 self.current.push(0);
                 self.next += 1;
             }
@@ -140,7 +148,7 @@ impl Pool {
     /// # Errors
     /// Why there is none for it.
     pub fn pick(&mut self, upstream: &Upstream, key: Option<Key>, tried: &[Id], now: u64) -> Result<Picked, Nobody> {
-        let may = |member: &Member| !member.gone && !member.drained && !tried.contains(&member.id);
+        let may = |member: &Member| member.is_there() && !tried.contains(&member.id);
         let (mut best, mut backup, mut rest, mut last) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut full = false;
         for (at, member) in self.members.iter().enumerate().filter(|(_, member)| may(member)) {
@@ -158,7 +166,7 @@ impl Pool {
             of_its_kind.push(member.candidate(at, upstream.slow_start, now));
         }
         let well_but_full = full && self.members.iter().any(|member| may(member) && member.is_well(now));
-        let (candidates, panic) = match (best, backup, rest, last) {
+        let (candidates, ill) = match (best, backup, rest, last) {
             (best, ..) if !best.is_empty() => (best, false),
             (_, backup, ..) if !backup.is_empty() => (backup, false),
             _ if well_but_full => return Err(Nobody::Full),
@@ -166,6 +174,8 @@ impl Pool {
             (.., last) if !last.is_empty() => (last, true),
             _ => return Err(if full { Nobody::Full } else { Nobody::Left }),
         };
+        // Where the only ones that are well were tried already, one more is tried, and nothing is said of the rest.
+        let panic = ill && !self.members.iter().any(|member| member.is_there() && member.is_well(now));
         let chosen = match (upstream.balance, key) {
             (Balance::Hash, Some(key)) => choose::by_key(&candidates, key),
             (Balance::LeastConnections, _) => choose::least(&candidates, &mut self.current),
@@ -178,7 +188,7 @@ impl Pool {
         if on_trial {
             member.ejection.begin_trial();
         }
-        Ok(Picked { id: member.id, trial: on_trial || panic, panic })
+        Ok(Picked { id: member.id, trial: on_trial || ill, panic })
     }
 
     /// One session of it less. True: nothing is left of it.
@@ -205,7 +215,7 @@ impl Pool {
     /// A handshake failed by its server's fault. Present: for how long the server is left out. The last one that is well is
     /// not, whatever it does.
     pub fn failed(&mut self, id: Id, upstream: &Upstream, now: u64, chance: u64) -> Option<u64> {
-        let well = |member: &Member| !member.gone && !member.drained && member.is_well(now);
+        let well = |member: &Member| member.is_there() && member.is_well(now);
         let others = self.members.iter().any(|member| member.id != id && well(member));
         self.member(id)?.ejection.fail(upstream.ejection, now, chance, others)
     }
@@ -252,8 +262,15 @@ impl Pool {
 
     fn remove(&mut self, id: Id) {
         if let Some(at) = self.members.iter().position(|member| member.id == id) {
-            self.members.remove(at);
+            let member = self.members.remove(at);
             self.current.remove(at);
+            if member.drained {
+                // The oldest goes where addresses come and go without an end.
+                if self.drained.len() >= MOST {
+                    self.drained.remove(0);
+                }
+                self.drained.push(member.server.address);
+            }
         }
     }
 }
@@ -279,6 +296,11 @@ impl Member {
         } else {
             State::Up
         }
+    }
+
+    /// Whether it is to get handshakes at all.
+    fn is_there(&self) -> bool {
+        !self.gone && !self.drained
     }
 
     fn is_well(&self, now: u64) -> bool {

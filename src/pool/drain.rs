@@ -18,11 +18,11 @@ use crate::policy::spread;
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Pools {
-    /// The server of this address in the upstream of this name; what is gone can't be drained.
+    /// The server of this address in the upstream of this name, also one that is gone and has sessions still.
     #[must_use]
     pub fn find(&self, upstream: &str, server: &str) -> Option<(Arc<Pool>, Arc<Server>)> {
         let pool = self.by_name.lock().get(upstream)?.clone();
-        let server = pool.present().into_iter().find(|one| *one.label == *server)?;
+        let server = pool.server(server)?;
         Some((pool, server))
     }
 }

@@ -13,7 +13,7 @@ use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Pool, Pools, check, tell};
+use super::{Pool, Pools, Terms, check, tell};
 
 /// For one lookup. What comes later is thrown away, for the next one asks again.
 const LOOKUP: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ async fn check_all(pool: Weak<Pool>, mut changed: watch::Receiver<()>) {
     loop {
         let Some(here) = pool.upgrade() else { return };
         // Without the TLS that is wanted nobody is asked, until there is another config.
-        let Some((upstream, tls)) = here.terms() else {
+        let Some(Terms { upstream, tls }) = here.terms() else {
             drop(here);
             rest(&mut changed, None).await;
             continue;

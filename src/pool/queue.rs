@@ -17,14 +17,14 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Waiter {
     ticket: u64,
     key: Option<Key>,
-    given: oneshot::Sender<Trial>,
+    given: oneshot::Sender<Result<Trial, Nobody>>,
 }
 
 /// One who waits. Its drop gives its place in the queue back, and what it was given meanwhile.
 pub struct Waiting {
     pool: Arc<Pool>,
     ticket: u64,
-    given: oneshot::Receiver<Trial>,
+    given: oneshot::Receiver<Result<Trial, Nobody>>,
 }
 
 /// What becomes of who asks for a server and may wait for it.
@@ -60,38 +60,59 @@ impl Pool {
         Turn::Later(Waiting { pool: self.clone(), ticket, given })
     }
 
-    /// Gives what has become free to those who wait.
+    /// Gives what has become free to those who wait; and tells them where there is nothing left to wait for.
     pub(super) fn serve(&self) {
         let mut served = Vec::new();
         {
             let mut inner = self.inner.lock();
             while let Some(first) = inner.waiting.pop_front() {
                 match self.pick(&mut inner, first.key, &[]) {
-                    Ok(trial) => served.push((first.given, trial)),
-                    Err(_) => {
+                    Err(Nobody::Full) => {
                         inner.waiting.push_front(first);
                         break;
                     }
+                    given => served.push((first.given, given)),
                 }
             }
         }
         // Not under the lock: what nobody takes any more goes back through it.
-        for (to, trial) in served {
-            let _ = to.send(trial);
+        for (to, given) in served {
+            let _ = to.send(given);
+        }
+    }
+
+    fn is_first(&self, ticket: u64) -> bool {
+        self.inner.lock().waiting.front().is_some_and(|first| first.ticket == ticket)
+    }
+
+    fn leave_queue(&self, ticket: u64) {
+        let mut inner = self.inner.lock();
+        // They stand in the order of their tickets.
+        if let Ok(at) = inner.waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket) {
+            inner.waiting.remove(at);
         }
     }
 }
 
 impl Waiting {
-    /// The server, once it is its turn; none if that is not within so many milliseconds.
-    pub async fn turn(mut self, patience: u64) -> Option<Trial> {
+    /// The server, once it is its turn.
+    ///
+    /// # Errors
+    /// Why there is none: all are full still after so many milliseconds, or none is left to wait for.
+    pub async fn turn(mut self, patience: u64) -> Result<Trial, Nobody> {
         let until = self.pool.clock.mono().saturating_add(patience);
         loop {
             let left = Duration::from_millis(until.saturating_sub(self.pool.clock.mono()));
             match timeout(left.min(LOOK), &mut self.given).await {
-                Ok(given) => return given.ok(),
-                Err(_) if left <= LOOK => return None,
-                Err(_) => self.pool.serve(),
+                Ok(given) => return given.unwrap_or(Err(Nobody::Left)),
+                Err(_) if left <= LOOK => {
+                    self.pool.leave_queue(self.ticket);
+                    // What was given in this very moment is taken.
+                    return self.given.try_recv().unwrap_or(Err(Nobody::Full));
+                }
+                // One for all: what the first can't have, nobody can.
+                Err(_) if self.pool.is_first(self.ticket) => self.pool.serve(),
+                Err(_) => {}
             }
         }
     }
@@ -99,6 +120,6 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.pool.inner.lock().waiting.retain(|waiter| waiter.ticket != self.ticket);
+        self.pool.leave_queue(self.ticket);
     }
 }

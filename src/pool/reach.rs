@@ -55,31 +55,29 @@ pub async fn connect(
 ) -> Result<(Stream, Trial), Unreached> {
     let clock = &pool.clock;
     let since = clock.mono();
-    let Some((upstream, tls)) = pool.terms() else {
-        first.undone();
-        return Err(Unreached { denial: Denial::new(Deny::Internal, "its upstream has no TLS"), tried: None });
-    };
     let mut tried = Vec::new();
     let mut trial = first;
     loop {
         let Some(server) = trial.server().cloned() else { return Err(nobody(Nobody::Left)) };
-        let name = upstream.server_name.as_ref().or(server.host.as_ref());
-        let connecting = upstream::connect(&server.address, name.map(AsRef::as_ref), tls.as_ref(), preamble);
+        let terms = trial.terms();
+        if !terms.fit() {
+            return Err(Unreached { denial: Denial::new(Deny::Internal, "its upstream has no TLS"), tried: None });
+        }
+        trial.begin(clock.micros());
+        let name = terms.upstream.server_name.as_ref().or(server.host.as_ref());
+        let connecting = upstream::connect(&server.address, name.map(AsRef::as_ref), terms.tls.as_ref(), preamble);
         let denial = match timeout(left(clock, patience), connecting).await {
             Ok(Ok(stream)) => return Ok((stream, trial)),
+            // It says nothing of the server.
             Ok(Err(error)) if is_ours(&error) => {
                 trial.undone();
-                return Err(Unreached {
-                    denial: Denial::new(Deny::UpstreamConnect, why(&error)),
-                    tried: Some(Tried { server, since }),
-                });
+                Denial::new(Deny::UpstreamConnect, why(&error))
             }
-            Ok(Err(error)) => Denial::new(Deny::UpstreamConnect, why(&error)),
-            Err(_) => Denial::new(Deny::UpstreamTimeout, "connect_timeout"),
+            Ok(Err(error)) => trial.not_reached(Denial::new(Deny::UpstreamConnect, why(&error))),
+            Err(_) => trial.not_reached(Denial::new(Deny::UpstreamTimeout, "connect_timeout")),
         };
-        trial.failed(denial.deny, true);
         tried.push(server.id);
-        let may_retry = tried.len() <= upstream.retries as usize && clock.mono() < patience.until;
+        let may_retry = tried.len() <= terms.upstream.retries as usize && clock.mono() < patience.until;
         match may_retry.then(|| pool.take(key, &tried)) {
             Some(Ok(next)) => trial = next,
             Some(Err(_)) | None => return Err(Unreached { denial, tried: Some(Tried { server, since }) }),

@@ -5,11 +5,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use tokio_rustls::TlsConnector;
+
 use super::Pool;
 use crate::config::value::ServerAddress;
 use crate::deny::Deny;
 use crate::metrics::ServerCounts;
+use crate::policy::Denial;
 use crate::policy::pool::Id;
+use crate::policy::pool::settings::Upstream;
 
 /// One server.
 pub struct Server {
@@ -82,19 +86,47 @@ impl Drop for Lease {
 }
 
 /// A handshake on its way to a server. Dropped before anything is known, it says nothing of the server.
-#[derive(Debug)]
 #[must_use]
 pub struct Trial {
     /// None once it is settled.
     lease: Option<Lease>,
     /// The server was not thought to be well.
     trial: bool,
-    begun_micros: u64,
+    terms: Terms,
+    /// None until something goes to the server.
+    begun_micros: Option<u64>,
+}
+
+/// How a server is to be talked to: as its upstream said when it was chosen, and not as one that came meanwhile says.
+#[derive(Clone)]
+pub struct Terms {
+    /// What the upstream says.
+    pub upstream: Arc<Upstream>,
+    /// With what TLS is spoken, where it is to be.
+    pub tls: Option<TlsConnector>,
+}
+
+impl Terms {
+    /// Whether there is the TLS that is to be spoken. If not, nothing goes anywhere: never in the plain.
+    #[must_use]
+    pub fn fit(&self) -> bool {
+        self.upstream.tls == self.tls.is_some()
+    }
 }
 
 impl Trial {
-    pub(super) fn new(server: Arc<Server>, trial: bool, begun_micros: u64) -> Self {
-        Self { lease: Some(Lease(server)), trial, begun_micros }
+    pub(super) fn new(server: Arc<Server>, trial: bool, terms: Terms) -> Self {
+        Self { lease: Some(Lease(server)), trial, terms, begun_micros: None }
+    }
+
+    /// How the server is to be talked to.
+    pub(super) fn terms(&self) -> Terms {
+        self.terms.clone()
+    }
+
+    /// From now on it is connected to.
+    pub(super) fn begin(&mut self, now_micros: u64) {
+        self.begun_micros = Some(now_micros);
     }
 
     /// Whose turn it is.
@@ -103,15 +135,29 @@ impl Trial {
         self.lease.as_ref().map(Lease::server)
     }
 
-    /// The server answered with a good 101.
+    /// The server answered well.
     #[must_use]
     pub fn succeeded(mut self) -> Option<Lease> {
-        let lease = self.lease.take()?;
-        if let Some(pool) = lease.0.pool.upgrade() {
-            lease.0.counts.answered(pool.clock.micros().saturating_sub(self.begun_micros));
-            pool.succeeded(&lease.0, self.trial);
-        }
+        let (pool, lease) = self.answered()?;
+        pool.inspect(|pool| pool.succeeded(&lease.0, self.trial));
         Some(lease)
+    }
+
+    /// The server answered, with what says neither that it is well nor that it is not.
+    #[must_use]
+    pub fn served(mut self) -> Option<Lease> {
+        let (_, lease) = self.answered()?;
+        self.abandon(&lease);
+        Some(lease)
+    }
+
+    fn answered(&mut self) -> Option<(Option<Arc<Pool>>, Lease)> {
+        let lease = self.lease.take()?;
+        let pool = lease.0.pool.upgrade();
+        if let (Some(pool), Some(begun)) = (&pool, self.begun_micros) {
+            lease.0.counts.answered(pool.clock.micros().saturating_sub(begun));
+        }
+        Some((pool, lease))
     }
 
     /// It came to nothing. `ill` says whether that is the server's fault; else the server did well to answer as it did.
@@ -125,6 +171,12 @@ impl Trial {
                 pool.succeeded(&lease.0, self.trial);
             }
         }
+    }
+
+    /// There is no connection, by the server's fault: what is told of it.
+    pub(super) fn not_reached(self, denial: Denial) -> Denial {
+        self.failed(denial.deny, true);
+        denial
     }
 
     /// It came to nothing for the gateway's own fault.
@@ -144,8 +196,16 @@ impl Trial {
 impl Drop for Trial {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.0.counts.failed(Deny::ClientLost);
+            if self.begun_micros.is_some() {
+                lease.0.counts.failed(Deny::ClientLost);
+            }
             self.abandon(&lease);
         }
+    }
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a trial of {:?}", self.server())
     }
 }

@@ -80,15 +80,32 @@ fn what_checks_said_is_forgotten_with_the_checks() {
 }
 
 #[test]
-fn an_upstream_that_is_not_there_any_more_is_forgotten_and_its_places_are_given_back_to_nobody() {
+fn an_upstream_that_is_not_there_any_more_is_forgotten_with_its_last_session() {
     let pools = pools();
     let pool = take_over(&pools, upstream(&["10.0.0.1:1"]));
     let lease = pool.take(None, &[]).unwrap().succeeded().unwrap();
     let weak = Arc::downgrade(&pool);
-    drop(pool);
     pools.take_over(&[]);
-    assert!(weak.upgrade().is_none() && pools.all().is_empty());
-    drop(lease);
+    assert_eq!(states(&pool), [("10.0.0.1:1".to_owned(), State::Gone, 1)]);
+    assert!(pool.present().is_empty(), "nobody checks it");
+    // A handshake that began by the config before.
+    let late = pool.take(None, &[]).unwrap().succeeded().unwrap();
+    drop((pool, lease));
+    assert_eq!(pools.all().len(), 1);
+    drop(late);
+    assert!(pools.all().is_empty() && weak.upgrade().is_none());
+}
+
+#[test]
+fn a_handshake_is_sent_on_the_terms_that_its_server_was_chosen_on() {
+    let pools = pools();
+    let pool = take_over(&pools, upstream(&["10.0.0.1:1"]));
+    let before = pool.take(None, &[]).unwrap();
+    let secure = Upstream { tls: true, ..upstream(&["10.0.0.1:1"]) };
+    take_over(&pools, secure);
+    let after = pool.take(None, &[]).unwrap();
+    assert!(!before.terms().upstream.tls && before.terms().fit());
+    assert!(after.terms().upstream.tls && !after.terms().fit(), "without TLS nothing goes there");
 }
 
 #[test]
@@ -149,7 +166,7 @@ async fn who_does_not_wait_any_more_leaves_no_trace_in_the_queue() {
     let (first, second, third) = (waiting(&pool), waiting(&pool), waiting(&pool));
     drop(first);
     assert_eq!(pool.fill().waiting, 2);
-    assert!(second.turn(0).await.is_none(), "his time is over");
+    assert!(matches!(second.turn(0).await, Err(Nobody::Full)), "his time is over");
     drop(held);
     // What he was given and did not take goes back.
     drop(third);

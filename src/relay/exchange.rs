@@ -37,6 +37,8 @@ pub(super) async fn exchange(
     clock: &Clock,
 ) -> Result<(Response<Incoming>, Driver), Denial> {
     let refused = |why| Denial::new(Deny::UpstreamRefused, why);
+    // What it waited for before is not this server's.
+    progress.last.set(clock.mono());
     let mut builder = http1::Builder::new();
     builder.max_buf_size(max_head);
     let made = builder.handshake(TokioIo::new(stream)).await;

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::value::Endpoint;
+use crate::outward;
 
 fn span(name: &str) -> Span {
     let context = Context { trace: [0xab; 16], span: [0xcd; 8], sampled: true };
@@ -221,4 +222,12 @@ fn a_new_config_has_what_waits_sent_to_its_collector_and_one_without_drops_it() 
         over.send_replace(true);
         running.await.unwrap();
     });
+}
+
+#[test]
+fn what_a_collector_wants_to_see_does_not_leave_this_machine_in_the_clear() {
+    let mut settings = settings("127.0.0.1:4318".parse().unwrap());
+    assert!(send::plain(&settings) == outward::Plain::Loopback, "whatever its name stands for");
+    settings.headers.clear();
+    assert!(send::plain(&settings) == outward::Plain::Anywhere);
 }

@@ -5,6 +5,7 @@ mod checks;
 mod drain;
 mod names;
 mod reload;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -155,6 +156,32 @@ async fn a_server_that_answers_500_is_left_out_and_one_whose_application_says_no
         gate.refused("upstream_refused").await;
     }
     assert!(up(&gate, well.address()));
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn a_5xx_to_an_ordinary_request_leaves_nobody_out_and_brings_nobody_back() {
+    let (backend, spare) = (Backend::new().await, Backend::new().await);
+    let servers = format!("\"{}\", {{ address = \"{}\", backup = true }}", backend.address(), spare.address());
+    let mut gate = gate(&servers, "max_fails = 3", "http = \"forward\"");
+    for failures in [3, 1] {
+        for number in 1..=failures {
+            let mut client = gate.client().await;
+            client.send("GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            let mut upstream = backend.accept().await;
+            upstream.head().await;
+            upstream.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").await;
+            assert_eq!(client.head().await.status(), 503);
+            assert_eq!(gate.lines.next().await["status"], json!(503));
+            assert!(up(&gate, backend.address()), "failures are what no answer is");
+            drop(client);
+            assert_eq!(answered(&gate, &backend, 503).await, 502);
+            gate.refused("upstream_refused").await;
+            assert_eq!(up(&gate, backend.address()), number < failures, "{number} of {failures}");
+        }
+        // The time out is over, and the next one sees: first a request, which sees nothing, and then a handshake.
+        gate.clock.advance(Duration::from_secs(13));
+    }
     gate.finish().await;
 }
 

@@ -209,3 +209,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_second_try_is_no_panic_while_the_first_was_at_one_that_is_well() {
+    let (upstream, mut pool) = pool(&servers(2));
+    assert_eq!(pool.failed(1, &upstream, 0, 0), Some(1000));
+    let first = pool.pick(&upstream, None, &[], 0).unwrap();
+    assert_eq!((first.id, first.trial, first.panic), (0, false, false));
+    let second = pool.pick(&upstream, None, &[0], 0).unwrap();
+    assert_eq!((second.id, second.trial, second.panic), (1, true, false));
+    pool.checked(0, false, CHECKS, 0);
+    assert!(pool.pick(&upstream, None, &[], 0).unwrap().panic);
+}
+
+#[test]
+fn a_server_that_is_drained_is_so_when_it_comes_back_however_many_come_and_go() {
+    let (_, mut pool) = pool(&servers(2));
+    assert!(pool.drain(0, true, 0));
+    for time in 1..=3 {
+        pool.sync(&servers(2)[1..], time);
+        assert_eq!(pool.members().len(), 1);
+        pool.sync(&servers(2), time);
+        assert_eq!(pool.members()[1].state(time), State::Drained);
+    }
+    let back = pool.members()[1].id;
+    assert!(pool.drain(back, false, 9));
+    pool.sync(&servers(2)[1..], 9);
+    pool.sync(&servers(2), 9);
+    assert_eq!(pool.members()[1].state(9), State::Up);
+    // Nobody makes it remember without an end.
+    for n in 0..2 * MOST as u32 {
+        let address = format!("10.1.{}.{}:80", n / 256, n % 256);
+        pool.sync(&[Server::plain(address.parse().unwrap())], 10);
+        pool.drain(pool.members()[0].id, true, 10);
+    }
+    assert_eq!(pool.drained.len(), MOST);
+}

@@ -62,3 +62,36 @@ async fn a_route_may_go_over_from_a_url_to_a_pool_and_a_broken_pool_changes_noth
     }
     gate.finish().await;
 }
+
+#[tokio::test]
+async fn an_upstream_that_is_named_no_more_shows_its_sessions_and_can_be_drained_until_they_end() {
+    let (old, new) = (Backend::new().await, Backend::new().await);
+    let mut gate = gate(&quoted(&[&old]), "", "");
+    let first = gate.session(&old).await;
+    let away = |text: String| {
+        let text = text.replace("upstream = \"chat\"", "upstream = \"other\"").replace("[upstream.chat]", "[upstream.other]");
+        text.replace(&quoted(&[&old]), &quoted(&[&new]))
+    };
+    let kept = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
+    gate.reloaded(away).await;
+    assert_eq!(servers(&gate).await, expected(&[(&old, "gone", 1)]));
+    let second = gate.session(&new).await;
+    gate.reloaded(|_| kept).await;
+    assert_eq!(servers(&gate).await, expected(&[(&old, "up", 1)]), "it is the one that it was");
+    let third = gate.session(&old).await;
+    gate.reloaded(away).await;
+    let path = format!("/upstreams/chat/{}/drain?window=0s", old.address());
+    assert_eq!(gate.operate("POST", &path, "").await.status(), 200);
+    for (mut client, mut upstream) in [first, third] {
+        for side in [&mut client, &mut upstream] {
+            let close = side.frame().await;
+            assert_eq!(close.as_close(), (1012, "upstream_drained"));
+            side.say(&close).await;
+        }
+        gate.ended("gateway", "upstream_drained").await;
+    }
+    until("nothing is left of it", || gate.shared().pools.all().len() == 1).await;
+    assert_eq!(servers(&gate).await, expected(&[(&new, "up", 1)]));
+    end(&mut gate, second.0, second.1).await;
+    gate.finish().await;
+}
