@@ -60,6 +60,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before the next accept where one failed, as it does at once again without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// For those who are being answered when the gateway stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// hyper's least is 8 KiB.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -85,7 +88,7 @@ pub struct AdminState {
     pub drain_timeout: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Answers until the gateway is stopped; then what is still being answered is cut off. To be run where
+/// Answers until the gateway is stopped; then what is still being answered has a moment to come to its end. To be run where
 /// `tokio::task::spawn_local` may be called. While it drains, `/readyz` says so. Once another process has the listener, only
 /// those who are connected are answered.
 pub async fn serve(listener: TcpListener, tls: Rc<Tls>, state: Arc<AdminState>, phase: watch::Receiver<Phase>) {
@@ -124,9 +127,13 @@ pub async fn pages(listener: TcpListener, tls: Rc<Tls>, mut phase: watch::Receiv
         }
     }
     drop(listener);
+    let mut answered = std::pin::pin!(async { while connections.join_next().await.is_some() {} });
     tokio::select! {
-        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
-        () = async { while connections.join_next().await.is_some() {} } => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {
+            // A process without sessions ends at once, and may have accepted in the moment before.
+            let _ = timeout(LAST_ANSWERS, answered).await;
+        }
+        () = &mut answered => {}
     }
 }
 

@@ -114,7 +114,9 @@ pub async fn connect(
 /// Whether it is the gateway that can't connect, to whomever.
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+    [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL]
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
 }
 
 /// Asks a server for anything, and gives the status of its answer.
@@ -136,7 +138,11 @@ pub fn why(error: &io::Error) -> &'static str {
     }
     if is_ours(error) {
         let no_port = error.kind() == io::ErrorKind::AddrNotAvailable;
-        return if no_port { "the gateway has no local port left for it" } else { "the gateway has no file descriptor left" };
+        return if no_port {
+            "the gateway has no local port left for it"
+        } else {
+            "the gateway has no file descriptor left"
+        };
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",

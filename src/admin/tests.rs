@@ -336,6 +336,25 @@ fn it_answers_over_a_socket_and_stops_when_told() {
 }
 
 #[test]
+fn who_was_accepted_before_it_stopped_is_answered() {
+    served(async |address, stop| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        // Each turn of the loop runs what is ready: it is accepted, and nothing of it can be read yet.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        stop.send(Phase::Stopped).unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    });
+}
+
+#[test]
 fn it_stops_when_nobody_is_left_to_stop_it() {
     served(async |_, stop| drop(stop));
 }

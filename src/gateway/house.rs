@@ -52,12 +52,14 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
             tokio::task::spawn_local(history.clone().keep(shared.books.clone()));
         }
         let state = Arc::new(pages(shared, history));
+        let mut answering = Vec::new();
         for socket in admin {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let certified = shared.clone();
                     let tls = Rc::new(move || certified.edition().admin_tls.clone());
-                    tokio::task::spawn_local(admin::serve(socket, tls, state.clone(), shared.phase.subscribe()));
+                    let serving = admin::serve(socket, tls, state.clone(), shared.phase.subscribe());
+                    answering.push(tokio::task::spawn_local(serving));
                 }
                 Err(error) => tracing::error!(%error, "the admin listener can't be watched"),
             }
@@ -80,6 +82,10 @@ pub(super) fn keep_house(runtime: &LocalRuntime, shared: &Arc<Shared>, desk: Des
         over.send_replace(true);
         // A collector that does not answer does not keep a gateway from ending.
         let _ = timeout(LAST_SPANS, exporter).await;
+        for serving in answering {
+            // It bounds that itself.
+            let _ = serving.await;
+        }
     });
 }
 

@@ -69,7 +69,8 @@ async fn an_upstream_that_is_named_no_more_shows_its_sessions_and_can_be_drained
     let mut gate = gate(&quoted(&[&old]), "", "");
     let first = gate.session(&old).await;
     let away = |text: String| {
-        let text = text.replace("upstream = \"chat\"", "upstream = \"other\"").replace("[upstream.chat]", "[upstream.other]");
+        let text =
+            text.replace("upstream = \"chat\"", "upstream = \"other\"").replace("[upstream.chat]", "[upstream.other]");
         text.replace(&quoted(&[&old]), &quoted(&[&new]))
     };
     let kept = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
