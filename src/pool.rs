@@ -241,15 +241,12 @@ impl Pool {
         }
     }
 
-    /// One of its servers that is not in `tried`, for a handshake. Those who wait come first.
+    /// One of its servers that is not in `tried`, for a handshake that has its turn.
     ///
     /// # Errors
     /// Why there is none.
     pub fn take(&self, key: Option<Key>, tried: &[Id]) -> Result<Trial, Nobody> {
         let mut inner = self.inner.lock();
-        if tried.is_empty() && !inner.waiting.is_empty() {
-            return Err(Nobody::Full);
-        }
         self.pick(&mut inner, key, tried)
     }
 

@@ -39,9 +39,12 @@ pub async fn close_sessions(books: Arc<Books>, server: Arc<Server>, window: u64)
     tracing::info!(upstream, server = label, sessions = count, window_ms = window, "a server is drained");
     for (told, session) in sessions.into_iter().enumerate() {
         let moment = begun.saturating_add(spread::moment(told, count, window, seed));
-        while books.clock.mono() < moment {
+        loop {
             if !server.is_drained() {
                 return;
+            }
+            if books.clock.mono() >= moment {
+                break;
             }
             sleep(LOOK).await;
         }

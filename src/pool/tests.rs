@@ -57,6 +57,18 @@ fn what_is_known_of_a_server_outlives_a_config() {
 }
 
 #[test]
+fn no_session_begins_on_a_server_that_was_drained_before_it_went_and_came_back() {
+    let (pools, both) = (pools(), ["10.0.0.1:1", "10.0.0.2:1"]);
+    let pool = take_over(&pools, upstream(&both));
+    assert!(pool.drain(&pool.present()[0], true));
+    take_over(&pools, upstream(&both[1..]));
+    take_over(&pools, upstream(&both));
+    let back = pool.present().into_iter().find(|server| *server.label == *both[0]).unwrap();
+    assert!(back.is_drained());
+    assert!(pool.drain(&back, false) && !back.is_drained());
+}
+
+#[test]
 fn what_checks_said_is_forgotten_with_the_checks() {
     let (pools, servers) = (pools(), ["10.0.0.1:1", "10.0.0.2:1"]);
     let checks = Checks {

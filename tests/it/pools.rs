@@ -166,10 +166,7 @@ async fn a_5xx_to_an_ordinary_request_leaves_nobody_out_and_brings_nobody_back()
     let mut gate = gate(&servers, "max_fails = 3", "http = \"forward\"");
     for failures in [3, 1] {
         for number in 1..=failures {
-            let mut client = gate.client().await;
-            client.send("GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-            let mut upstream = backend.accept().await;
-            upstream.head().await;
+            let (mut client, mut upstream) = requesting(&gate, &backend).await;
             upstream.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").await;
             assert_eq!(client.head().await.status(), 503);
             assert_eq!(gate.lines.next().await["status"], json!(503));
@@ -182,6 +179,50 @@ async fn a_5xx_to_an_ordinary_request_leaves_nobody_out_and_brings_nobody_back()
         // The time out is over, and the next one sees: first a request, which sees nothing, and then a handshake.
         gate.clock.advance(Duration::from_secs(13));
     }
+    gate.finish().await;
+}
+
+/// An ordinary request, as it has come to the server.
+async fn requesting(gate: &Gate, backend: &Backend) -> (Peer, Peer) {
+    let mut client = gate.client().await;
+    client.send("GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let mut upstream = backend.accept().await;
+    upstream.head().await;
+    (client, upstream)
+}
+
+#[tokio::test]
+async fn no_answer_to_an_ordinary_request_leaves_a_server_out() {
+    let (backend, spare) = (Backend::new().await, Backend::new().await);
+    let servers = format!("\"{}\", {{ address = \"{}\", backup = true }}", backend.address(), spare.address());
+    let mut gate = gate(&servers, "max_fails = 2", "http = \"forward\"");
+    for left in [true, false] {
+        let (mut client, upstream) = requesting(&gate, &backend).await;
+        drop(upstream);
+        assert_eq!(client.head().await.status(), 502);
+        assert_eq!(gate.lines.next().await["reason"], json!("upstream_refused"));
+        assert_eq!(up(&gate, backend.address()), left);
+    }
+    gate.finish().await;
+}
+
+#[tokio::test]
+async fn an_ordinary_request_has_its_place_until_its_answer_is_over() {
+    let backend = Backend::new().await;
+    let servers = format!("{{ address = \"{}\", max_connections = 1 }}", backend.address());
+    let mut gate = gate(&servers, "", "http = \"forward\"");
+    let (mut client, mut upstream) = requesting(&gate, &backend).await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na").await;
+    assert_eq!(client.head_alone().await.status(), 200);
+    assert_eq!(gate.refusal(&Ask::to("/ws")).await.status(), 503);
+    assert_eq!(gate.refused("upstream_full").await["why"], json!("every server has its max_connections"));
+    upstream.send("b").await;
+    assert_eq!(client.bytes(2).await, b"ab");
+    assert_eq!(gate.lines.next().await["status"], json!(200));
+    until("it is given back", || of_server(&gate, "sessions", backend.address(), "") == 0.0).await;
+    drop(client);
+    let (client, upstream) = gate.session(&backend).await;
+    end(&mut gate, client, upstream).await;
     gate.finish().await;
 }
 

@@ -70,19 +70,26 @@ async fn a_broken_file_keeps_the_old_policy_and_is_told_of_everywhere() {
 async fn what_cannot_change_is_refused_by_name_all_of_it_at_once() {
     let backend = Backend::new().await;
     let gate = Setup::new().route("/ws", &backend.url(), "").start();
+    let good = String::from_utf8(std::fs::read(gate.folder.path().join("test.toml")).unwrap()).unwrap();
     let answer = gate
         .reload(|text| {
             let text = text.replacen("workers = 2", "workers = 3\nmax_buffered = \"1m\"", 1);
             let text = text.replacen("[[listen]]", "[[listen]]\naddress = \"127.0.0.1:1\"\n[[listen]]", 1);
+            let text = text.replacen("[access_log]", "[access_log]\nformat = \"text\"", 1);
             format!("{text}[revocation]\nclaims = [\"device\"]\n[redis]\nurl = \"redis://127.0.0.1:1\"\n")
         })
         .await;
     assert_eq!(answer.status(), 422);
-    for key in ["server.workers", "server.max_buffered", "listen[0].address", "revocation.claims", "redis"] {
+    for key in
+        ["server.workers", "server.max_buffered", "listen[0].address", "revocation.claims", "redis", "access_log"]
+    {
         assert!(answer.body.contains(&format!("in {key}:")), "{key}: {}", answer.body);
     }
     assert!(answer.body.contains("restart the gateway"), "{}", answer.body);
     assert!(!answer.body.contains("handshakes_in_flight"), "{}", answer.body);
+    let socket = |text: String| text.replacen("[[listen]]", "[[listen]]\nsocket = \"web\"", 1);
+    let answer = gate.reload(|_| socket(good)).await;
+    assert!(answer.status() == 422 && answer.body.contains("in listen[0].socket:"), "{}", answer.body);
     gate.finish().await;
 }
 

@@ -119,6 +119,11 @@ fn a_server_that_is_back_starts_slowly_and_those_of_the_first_day_do_not() {
     let half_way = of_first(turns(&mut pool, &upstream, 6000, 300));
     assert!((95..=105).contains(&half_way), "a half of a share beside a whole one: {half_way}");
     assert_eq!(of_first(turns(&mut pool, &upstream, 11_000, 100)), 50);
+    // As slowly after a time out.
+    assert_eq!(pool.failed(0, &upstream, 11_000, 0), Some(1000));
+    assert!(pool.succeeded(0, true, 12_000));
+    let early = of_first(turns(&mut pool, &upstream, 12_000, 100));
+    assert!((1..=2).contains(&early), "{early}");
 }
 
 #[test]

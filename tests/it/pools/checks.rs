@@ -134,13 +134,18 @@ async fn a_check_by_tcp_is_a_connection_and_with_tls_a_certificate_that_holds() 
             let _ = acceptor.accept(tcp).await;
         }
     });
-    let good = gate(address, &authority, "chat.internal");
+    let mut good = gate(address, &authority, "chat.internal");
     let checks =
         |gate: &Gate, result: &str| of_server(gate, "health_checks_total", address, &format!(",result=\"{result}\""));
     until("it was asked", || checks(&good, "ok") > 0.0).await;
     assert!(up(&good, address));
-    let other = gate(address, &authority, "other.internal");
+    let mut other = gate(address, &authority, "other.internal");
     until("another's certificate is no good", || checks(&other, "failed") > 0.0 && !up(&other, address)).await;
+    // And a handshake as a check: it gets as far as the server's silence, or no further than its certificate.
+    assert_eq!(other.refusal(&Ask::to("/ws")).await.status(), 502);
+    assert_eq!(other.refused("upstream_connect").await["why"], "its certificate is not to be trusted");
+    assert_eq!(good.refusal(&Ask::to("/ws")).await.status(), 502);
+    good.refused("upstream_refused").await;
     good.finish().await;
     other.finish().await;
     serving.abort();

@@ -1,5 +1,7 @@
 //! A server that an operator takes out and lets in again.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{end, gate, of_server, quoted, up};
@@ -54,7 +56,7 @@ async fn a_drained_server_s_sessions_are_told_1012_and_the_others_are_untouched(
 #[tokio::test]
 async fn the_sessions_of_a_drained_server_are_told_one_after_the_other_until_it_is_let_in_again() {
     let backend = Backend::new().await;
-    let mut gate = gate(&quoted(&[&backend]), "", "");
+    let mut gate = gate(&quoted(&[&backend]), "", "idle_timeout = \"7d\"");
     let mut sessions = Vec::new();
     for _ in 0..3 {
         sessions.push(gate.session(&backend).await);
@@ -72,6 +74,9 @@ async fn the_sessions_of_a_drained_server_are_told_one_after_the_other_until_it_
     assert_eq!((&line["reason"], &line["why"]), (&json!("upstream_full"), &json!("every server is drained")));
     asked(&gate, &path(&backend, "undrain")).await;
     let (client, upstream) = gate.session(&backend).await;
+    // The moments of the others come, and whoever would tell them looks several times.
+    gate.clock.advance(Duration::from_secs(86_400));
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let untold = gate.shared().books.sessions.all().iter().filter(|live| live.ordered().is_none()).count();
     assert_eq!(untold, 3, "two of before, and the new one");
     drop((sessions, client, upstream));

@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex};
 use super::{end, gate, of_server};
 use crate::harness::{Backend, Gate, Setup, until};
 
-/// What the only name stands for; an empty list is a lookup that fails.
+/// What the only name stands for.
 type Book = Arc<Mutex<Vec<SocketAddr>>>;
 
-fn named(book: &Book, terms: &str) -> Gate {
+/// Where the list is empty, a lookup fails, or finds nothing.
+fn named(book: &Book, fails: bool) -> Gate {
     let book = book.clone();
-    let section = format!("[upstream.chat]\nservers = [\"chat.test:1\"]\n{terms}");
-    let setup = Setup::new().route("/ws", "chat", "").admin(&section);
+    let setup = Setup::new().route("/ws", "chat", "").admin("[upstream.chat]\nservers = [\"chat.test:1\"]");
     setup.start_with(|loaded| {
         loaded.resolver = Arc::new(move |name, port| {
             assert_eq!((name.as_str(), port), ("chat.test", 1));
             let found = book.lock().unwrap().clone();
-            Box::pin(async move { if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) } })
+            let fails = fails && found.is_empty();
+            Box::pin(async move { if fails { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) } })
         });
     })
 }
@@ -37,7 +38,7 @@ fn shown(backends: &[&Backend]) -> Vec<String> {
 async fn every_address_is_a_server_and_one_that_vanished_keeps_its_sessions() {
     let (one, other) = (Backend::new().await, Backend::new().await);
     let book = Book::new(Mutex::new(vec![one.address()]));
-    let mut gate = named(&book, "");
+    let mut gate = named(&book, true);
     until("the name is found", || servers(&gate) == shown(&[&one])).await;
     let (client, upstream) = gate.session(&one).await;
     *book.lock().unwrap() = vec![other.address()];
@@ -55,18 +56,21 @@ async fn every_address_is_a_server_and_one_that_vanished_keeps_its_sessions() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_fails_keeps_the_last_addresses_and_is_counted() {
-    let backend = Backend::new().await;
-    let book = Book::new(Mutex::new(vec![backend.address()]));
-    let mut gate = named(&book, "");
-    until("the name is found", || servers(&gate) == shown(&[&backend])).await;
-    book.lock().unwrap().clear();
-    gate.shared().pools.wake_all();
-    until("a lookup failed", || gate.count("wsgate_upstream_lookup_failures_total{upstream=\"chat\"}") >= 1.0).await;
-    assert_eq!(servers(&gate), shown(&[&backend]));
-    let (client, upstream) = gate.session(&backend).await;
-    end(&mut gate, client, upstream).await;
-    gate.finish().await;
+async fn a_lookup_that_fails_or_finds_nothing_keeps_the_last_addresses_and_is_counted() {
+    for fails in [true, false] {
+        let backend = Backend::new().await;
+        let book = Book::new(Mutex::new(vec![backend.address()]));
+        let mut gate = named(&book, fails);
+        until("the name is found", || servers(&gate) == shown(&[&backend])).await;
+        book.lock().unwrap().clear();
+        gate.shared().pools.wake_all();
+        until("a lookup failed", || gate.count("wsgate_upstream_lookup_failures_total{upstream=\"chat\"}") >= 1.0)
+            .await;
+        assert_eq!(servers(&gate), shown(&[&backend]));
+        let (client, upstream) = gate.session(&backend).await;
+        end(&mut gate, client, upstream).await;
+        gate.finish().await;
+    }
 }
 
 #[tokio::test]
