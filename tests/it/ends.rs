@@ -124,6 +124,8 @@ async fn the_operator_drains_it_over_a_window_of_his_own_and_sees_how_far_it_is(
     let (_, mut peers) = open.remove(told(&open)[0]);
     answer_closes(&mut peers).await;
     gate.ended("gateway", "draining").await;
+    // Its line is written a moment before it is gone.
+    until("one to be left", || gate.sessions() == 1).await;
     let status: Value = serde_json::from_str(&gate.page("/status").await.body).unwrap();
     assert_eq!((&status["phase"], &status["drain"]["left"]), (&json!("draining"), &json!(1)), "{status}");
     assert!(told(&open).is_empty(), "the other one has the second half of the window");

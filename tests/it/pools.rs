@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpSocket, UnixListener};
 
 use crate::harness::backend::accept_unix;
 use crate::harness::{Ask, Backend, Echo, Gate, Peer, Setup, until};
@@ -26,9 +26,13 @@ pub(crate) fn quoted(backends: &[&Backend]) -> String {
     backends.iter().map(|backend| format!("\"{}\"", backend.address())).collect::<Vec<_>>().join(", ")
 }
 
-/// Where nobody listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// Where nobody listens, and nobody will as long as the test runs: the port is taken.
+pub(crate) fn nobody() -> SocketAddr {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 pub(crate) fn of_server(gate: &Gate, metric: &str, server: impl std::fmt::Display, more: &str) -> f64 {
@@ -59,7 +63,7 @@ async fn answered(gate: &Gate, backend: &Backend, status: u16) -> u16 {
 
 #[tokio::test]
 async fn a_server_that_nobody_listens_at_is_seen_by_no_client_and_is_left_out() {
-    let (dead, echo) = (nobody().await, Echo::new().await);
+    let (dead, echo) = (nobody(), Echo::new().await);
     let alive = echo.url().replace("http://", "");
     let mut gate = gate(&format!("\"{dead}\", \"{alive}\""), "", "");
     for _ in 0..10 {
@@ -77,7 +81,7 @@ async fn a_server_that_nobody_listens_at_is_seen_by_no_client_and_is_left_out() 
 
 #[tokio::test]
 async fn a_handshake_is_tried_on_so_many_more_as_retries_says_and_on_none_twice() {
-    let (one, other, backend) = (nobody().await, nobody().await, Backend::new().await);
+    let (one, other, backend) = (nobody(), nobody(), Backend::new().await);
     let servers = format!("\"{one}\", \"{other}\", {}", quoted(&[&backend]));
     for (retries, status) in [(0, 502), (1, 502), (2, 404), (9, 404)] {
         let mut gate = gate(&servers, &format!("retries = {retries}\nmax_fails = 0"), "");
@@ -96,7 +100,7 @@ async fn a_handshake_is_tried_on_so_many_more_as_retries_says_and_on_none_twice(
 
 #[tokio::test]
 async fn without_retries_a_client_sees_it_until_the_server_is_left_out() {
-    let (dead, echo) = (nobody().await, Echo::new().await);
+    let (dead, echo) = (nobody(), Echo::new().await);
     let alive = echo.url().replace("http://", "");
     let mut gate = gate(&format!("\"{dead}\", \"{alive}\""), "retries = 0\nmax_fails = 1", "");
     assert_eq!(gate.refusal(&Ask::to("/ws")).await.status(), 502);
@@ -386,7 +390,7 @@ async fn who_hangs_up_while_it_waits_leaves_the_queue() {
 
 #[tokio::test]
 async fn a_backup_gets_nothing_while_the_others_are_well() {
-    let (dead, backup) = (nobody().await, Backend::new().await);
+    let (dead, backup) = (nobody(), Backend::new().await);
     let servers = format!("\"{dead}\", {{ address = \"{}\", backup = true }}", backup.address());
     let mut gate = gate(&servers, "max_fails = 1", "");
     for _ in 0..2 {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 
 use crate::harness::ask::KEY;
 use crate::harness::backend::accept_unix;
@@ -142,7 +142,7 @@ async fn a_subprotocol_and_compression_that_were_offered_are_agreed_on() {
 
 #[tokio::test]
 async fn where_nobody_listens_it_is_upstream_connect() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = crate::pools::nobody();
     let setup = Setup::new().route("/ws", &format!("http://{nobody}"), "");
     let mut gate = setup.route("/unix", "unix:/nowhere/at/all.sock", "").start();
     for path in ["/ws", "/unix"] {

@@ -90,7 +90,7 @@ async fn a_check_that_is_not_answered_in_time_is_a_bad_one() {
 
 #[tokio::test]
 async fn a_server_that_is_down_gets_no_handshake_and_all_do_where_all_are() {
-    let (dead, echo) = (nobody().await, Echo::new().await);
+    let (dead, echo) = (nobody(), Echo::new().await);
     let alive = echo.url().replace("http://", "");
     let terms = format!("health = {{ type = \"websocket\", {HEALTH} }}");
     let mut gate = gate(&format!("\"{dead}\", \"{alive}\""), &terms, "");
