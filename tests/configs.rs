@@ -49,6 +49,18 @@ fn every_valid_file_is_taken() {
     }
 }
 
+/// `make bench` is not run with the tests, and its config is written for the gateway of its day.
+#[test]
+fn the_config_that_is_measured_is_taken() {
+    let mut text = read("benches/config/wsgate.toml");
+    for (place, address) in ["@PLAIN@", "@TLS@", "@UPSTREAM@", "@ADMIN@"].into_iter().zip(1..) {
+        assert!(text.contains(place), "{place}");
+        text = text.replace(place, &format!("127.0.0.1:{address}"));
+    }
+    text = text.replace("@CERTIFICATE@", "chat.pem").replace("@KEY@", "chat.key");
+    assert_eq!(judge(&text, "wsgate.toml"), Ok(()));
+}
+
 #[test]
 fn every_invalid_file_is_refused_in_the_words_beside_it() {
     every_file_is_refused("tests/configs/invalid", 30, &judge);
