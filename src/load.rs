@@ -171,16 +171,8 @@ fn compile(
     let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
         return Err(Report::errors(name, text, problems));
     };
-    let redis = match compiled.policy.remote.clone().map(|remote| store::Settings::new(remote, &material.redis)) {
-        Some(Err(message)) => return Err(Report::errors(name, text, vec![Problem::new("redis.url", message)])),
-        Some(Ok(mut settings)) => {
-            if config.revocation.store == Store::Redis {
-                settings.channels.push(store::REVOCATIONS.to_owned());
-            }
-            Some(settings)
-        }
-        None => None,
-    };
+    let redis = redis(&config, &material, &compiled.policy)
+        .map_err(|message| Report::errors(name, text, vec![Problem::new("redis.url", message)]))?;
     let vain = in_vain(if revoked.is_empty() { 0 } else { compiled.policy.revocations.restore(revoked) });
     let folder = revocation_file.as_deref().and_then(missing_folder);
     let warnings = material.warnings.into_iter().chain(compiled.warnings).chain(vain).chain(folder).collect();
@@ -215,6 +207,16 @@ fn compile(
         seen: seen.clone(),
         config,
     })
+}
+
+/// The store that several gateways share, if a policy counts in one.
+fn redis(config: &Config, material: &Material, policy: &Policy) -> Result<Option<store::Settings>, String> {
+    let Some(remote) = policy.remote.clone() else { return Ok(None) };
+    let mut settings = store::Settings::new(remote, &material.redis)?;
+    if config.revocation.store == Store::Redis {
+        settings.channels.push(store::REVOCATIONS.to_owned());
+    }
+    Ok(Some(settings))
 }
 
 /// So many revocations that end nobody's token.

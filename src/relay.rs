@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 
@@ -32,8 +32,8 @@ use crate::policy::request::{Opening, connection_tokens};
 use crate::policy::route::Route;
 use crate::policy::stages::Known;
 use crate::policy::{Ask, Decision, Denial, identity, proxy_protocol};
-use crate::pool::Server;
 use crate::pool::reach::{Tried, Unreached};
+use crate::pool::{Lease, Server, Trial};
 use crate::{deny::Deny, now::Now};
 use download::Download;
 use events::Events;
@@ -188,19 +188,9 @@ async fn pass(
     let clock = &shared.books.clock;
     let exchanged = exchange(stream, request, &record.progress, max_head, relay.read_timeout, clock).await;
     record.dialed(exchanged.as_ref().map(|(response, _)| response.status().as_u16()).map_err(|denial| denial.deny));
-    let (response, driver) = match exchanged {
-        Ok(answered) => answered,
-        Err(denial) => {
-            // What is wrong with the request itself says nothing of the server.
-            if matches!(denial.deny, Deny::UpstreamRefused | Deny::UpstreamTimeout) {
-                trial.failed(denial.deny, true);
-            }
-            return Err(denial);
-        }
-    };
-    // A 5xx is the application's own: it leaves nobody out, and brings nobody back.
-    let settled = if response.status().is_server_error() { trial.served() } else { trial.succeeded() };
-    let lease = settled.ok_or(Denial::new(Deny::Internal, "a place that was given back"))?;
+    let lease = settle(trial, exchanged.as_ref().map(|(response, _)| response.status()));
+    let (response, driver) = exchanged?;
+    let lease = lease.ok_or(Denial::new(Deny::Internal, "a place that was given back"))?;
     let server = lease.server().clone();
     record.lease = Some(lease);
     let events = if headers::is_event_stream(response.headers()) {
@@ -209,6 +199,22 @@ async fn pass(
         None
     };
     Ok(Answered { response, driver, events })
+}
+
+/// What an answer, or none, says of the server; its place, where there is one to keep.
+fn settle(trial: Trial, answered: Result<StatusCode, &Denial>) -> Option<Lease> {
+    match answered {
+        // A 5xx is the application's own: it leaves nobody out, and brings nobody back.
+        Ok(status) if status.is_server_error() => trial.served(),
+        Ok(_) => trial.succeeded(),
+        Err(denial) => {
+            // What is wrong with the request itself says nothing of the server.
+            if matches!(denial.deny, Deny::UpstreamRefused | Deny::UpstreamTimeout) {
+                trial.failed(denial.deny, true);
+            }
+            None
+        }
+    }
 }
 
 /// What goes to the upstream.

@@ -64,7 +64,8 @@ pub(super) fn act(
     let changed = pool.drain(&found, act == Act::Drain);
     let sessions = state.books.sessions.all();
     let sessions = sessions.iter().filter(|live| std::sync::Arc::ptr_eq(&live.server, &found)).count();
-    tracing::info!(%peer, upstream, server, ?act, changed, sessions, "an operator asked for a server");
+    let word = if act == Act::Drain { "drain" } else { "undrain" };
+    tracing::info!(%peer, upstream, server, act = word, changed, sessions, "an operator asked for a server");
     if changed && act == Act::Drain {
         tokio::task::spawn_local(close_sessions(state.books.clone(), found, window));
     }
